@@ -1,0 +1,1 @@
+"""The service that speaks Immich's protocol, and its command line."""

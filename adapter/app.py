@@ -1,0 +1,123 @@
+"""The way in: the routes, and how errors become answers."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated, Any, cast
+
+import orjson
+from fastapi import Depends, FastAPI, Request, Response
+from fastapi.responses import PlainTextResponse
+from starlette.requests import ClientDisconnect
+
+from adapter.errors import BadInput, EngineUnavailable, ServiceError
+from adapter.forms import declared_size, read_form
+from adapter.protocol import Entries, Payload, TaskName, check_payload, parse_entries
+from adapter.request_log import Account, RequestLog
+from adapter.service import Service
+from adapter.tasks import Answer, ImageSize, Task, clip, gather
+from transforms import InputError, images
+
+TASKS: dict[TaskName, Task] = {TaskName.CLIP: clip.answer}
+
+
+def create_app(service: Service) -> FastAPI:
+    """The application over a service that is open."""
+    app = FastAPI(title="immich-triton", docs_url=None, redoc_url=None, openapi_url=None)
+    app.state.service = service
+    app.add_api_route("/", root, methods=["GET"])
+    app.add_api_route("/ping", ping, methods=["GET"])
+    app.add_api_route("/predict", predict, methods=["POST"])
+    app.add_exception_handler(ServiceError, _answer_service_error)
+    app.add_exception_handler(ClientDisconnect, _answer_nobody)
+    app.add_exception_handler(Exception, _answer_bug)
+    app.add_middleware(RequestLog)
+    return app
+
+
+def _service(request: Request) -> Service:
+    return cast("Service", request.app.state.service)
+
+
+ServiceDependency = Annotated[Service, Depends(_service)]
+
+
+async def root() -> dict[str, str]:
+    return {"message": "Immich ML"}
+
+
+async def ping(service: ServiceDependency) -> Response:
+    """`pong` while predictions can be served; Immich goes on to another URL otherwise."""
+    if trouble := service.health.trouble:
+        return _error(503, trouble)
+    return PlainTextResponse("pong")
+
+
+async def predict(request: Request, service: ServiceDependency) -> Response:
+    """Answers all tasks of one request."""
+    limit = service.settings.max_body_bytes
+    async with _deadline(service.settings.deadline_s), service.memory.hold(declared_size(request, limit)):
+        form = await read_form(request, limit)
+        entries = parse_entries(form.entries)
+        account = cast("Account", request.state.account)
+        account.tasks, account.bytes = _describe(entries), form.size
+        check_payload(entries, form.payload)
+        answers = await _answer_all(service, entries, form.payload)
+        account.found = {
+            str(task): answer.found for task, answer in answers.items() if answer.found is not None
+        }
+        body = await _body(answers, form.payload, service.settings.max_pixels)
+    return Response(orjson.dumps(body), media_type="application/json")
+
+
+async def _answer_all(service: Service, entries: Entries, payload: Payload) -> dict[TaskName, Answer]:
+    answers = await gather(*(TASKS[task](service.engine, types, payload) for task, types in entries.items()))
+    return dict(zip(entries, answers, strict=True))
+
+
+async def _body(answers: dict[TaskName, Answer], payload: Payload, max_pixels: int) -> dict[str, Any]:
+    body = {str(task): answer.value for task, answer in answers.items() if answer.value is not None}
+    if payload.image is None:
+        return body
+    sizes = [answer.image_size for answer in answers.values() if answer.image_size]
+    size = sizes[0] if sizes else await asyncio.to_thread(_measure, payload.image, max_pixels)
+    return {**body, "imageHeight": size.height, "imageWidth": size.width}
+
+
+def _measure(image: bytes, max_pixels: int) -> ImageSize:
+    """The size of a picture that no task looked at."""
+    try:
+        picture = images.open_rgb(image, max_pixels)
+    except InputError as error:
+        raise BadInput(str(error)) from error
+    return ImageSize(picture.height, picture.width)
+
+
+@asynccontextmanager
+async def _deadline(seconds: float) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError as error:
+        raise EngineUnavailable(f"No answer within {seconds:g} s.") from error
+
+
+def _describe(entries: Entries) -> str:
+    return "+".join(str(entry.part) for types in entries.values() for entry in types.values()) or "nothing"
+
+
+def _answer_service_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, ServiceError)
+    return _error(error.status, str(error))
+
+
+def _answer_nobody(_: Request, __: Exception) -> Response:
+    return _error(499, "The client went away before its request was read.")
+
+
+def _answer_bug(_: Request, __: Exception) -> Response:
+    return _error(500, "Internal error; the log has more.")
+
+
+def _error(status: int, detail: str) -> Response:
+    return Response(orjson.dumps({"detail": detail}), status, media_type="application/json")

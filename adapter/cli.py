@@ -1,0 +1,94 @@
+"""The command `immich-triton`."""
+
+import asyncio
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from adapter import demo as demonstration
+from adapter import logs, server, settings
+from adapter import perf_analyzer as perf
+from adapter.errors import SetupError
+from adapter.models.families import FAMILIES
+from adapter.protocol import Part, TaskName, TypeName
+
+app = typer.Typer(
+    help="The machine-learning host for Immich, on NVIDIA Triton.", no_args_is_help=True, add_completion=False
+)
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on.", show_default="[::]")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on.", show_default="3003")] = None,
+    models: Annotated[
+        Path | None, typer.Option(help="Folder of the models, in the layout of Immich's model cache.")
+    ] = None,
+    state: Annotated[
+        Path | None,
+        typer.Option(help="Folder for prepared models.", show_default="~/.cache/immich-triton"),
+    ] = None,
+    triton_url: Annotated[
+        str | None, typer.Option(help="A Triton that is running already, instead of the embedded one.")
+    ] = None,
+    log_level: Annotated[str | None, typer.Option(help="debug, info, warning …", show_default="info")] = None,
+) -> None:
+    """Starts Triton and the adapter, and says which URL to paste into Immich's settings.
+
+    Every option, and many more, can be given as environment variables: see docs/settings.md.
+    """
+    chosen = settings.load(
+        host=host,
+        port=port,
+        cache_folder=models,
+        state_folder=state,
+        triton_url=triton_url,
+        log_level=log_level,
+    )
+    logs.set_up(chosen.log_level, color=not chosen.no_color)
+    server.run(chosen)
+
+
+@app.command()
+def demo(
+    url: Annotated[
+        str | None,
+        typer.Option(help="A running service.", show_default="one is started, and stopped at the end"),
+    ] = None,
+) -> None:
+    """Encodes drawn pictures and searches among them, through the whole stack; needs no download."""
+    asyncio.run(demonstration.run(url))
+
+
+@app.command("perf-analyzer", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def perf_analyzer(
+    context: typer.Context,
+    model: Annotated[str, typer.Option(help="A model by Immich's name.")] = "demo-clip",
+    task: Annotated[TaskName, typer.Option(help="The model's task.")] = TaskName.CLIP,
+    types: Annotated[
+        list[TypeName] | None, typer.Option("--type", help="Half of the model; may be repeated.")
+    ] = None,
+) -> None:
+    """Runs NVIDIA's perf_analyzer against public Triton models. Unknown options are handed on to it."""
+    chosen = settings.load()
+    logs.set_up("warning", color=not chosen.no_color)
+    halves = types or [kind for kind in TypeName if (task, kind) in FAMILIES]
+    parts = [Part(task, kind, model) for kind in halves]
+    asyncio.run(perf.measure(chosen, parts, context.args))
+
+
+@app.command("version")
+def print_version() -> None:
+    """Prints the version."""
+    typer.echo(version("immich-triton"))
+
+
+def main() -> None:
+    """Runs the command; a fault of the host ends it with one sentence."""
+    try:
+        app()
+    except SetupError as error:
+        typer.secho(f"immich-triton: {error}", err=True, fg=typer.colors.RED)
+        raise SystemExit(1) from None

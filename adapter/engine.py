@@ -1,0 +1,75 @@
+"""Inference that is not lost: a request waits for its model, and is sent again when Triton or a process of it broke."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+
+from adapter.errors import BadInput, EngineUnavailable, WrongAnswer
+from adapter.models.registry import Registry
+from adapter.models.repository import Prepared
+from adapter.protocol import Part
+from adapter.triton import Arrays, Gone, NotLoaded, Rejected, StubDead, Triton, TritonError
+
+log = logging.getLogger(__name__)
+
+RETRY_S = 0.25
+BREAKDOWNS = 4
+"""A request during which the engine broke so often is likely to be the cause."""
+
+
+class Engine:
+    """Runs public models; the caller sets the deadline, by cancelling."""
+
+    def __init__(self, triton: Triton, registry: Registry) -> None:
+        self._triton = triton
+        self._registry = registry
+
+    async def infer(self, part: Part, inputs: Arrays) -> Arrays:
+        """Runs a part on one batch, however often it takes.
+
+        Raises:
+            BadInput: the input can never be answered.
+            ModelUnavailable: the model cannot be had.
+            EngineUnavailable: Triton failed on this request in a way that another try would not mend.
+            WrongAnswer: what came back is not what the model may say.
+        """
+        for _ in range(BREAKDOWNS):
+            prepared = await self._registry.get(part)
+            try:
+                outputs = await self._reach(prepared.model, inputs)
+            except Rejected as error:
+                raise BadInput(str(error)) from error
+            except NotLoaded as error:
+                log.warning("%s: %s", part, error)
+                await self._registry.reload(part, prepared)
+            except StubDead as error:
+                await self._registry.heal(part, prepared, error.model)
+            except Gone as error:
+                log.warning("Triton broke off while it worked on %s (%s); sending it again", part, error)
+            except TritonError as error:
+                raise EngineUnavailable(f"Triton failed on {part}: {error}") from error
+            else:
+                return _checked(part, prepared, outputs)
+        raise EngineUnavailable(f"The engine broke {BREAKDOWNS} times while it worked on this request.")
+
+    async def _reach(self, model: str, inputs: Arrays) -> Arrays:
+        """Sends a request once Triton is there to take it."""
+        while not await self._triton.is_ready():
+            await asyncio.sleep(RETRY_S)
+        return await self._triton.infer(model, inputs)
+
+
+def _checked(part: Part, prepared: Prepared, outputs: Arrays) -> Arrays:
+    for name, dims in prepared.outputs.items():
+        array = outputs[name]
+        if not _fits(array.shape[1:], dims):
+            raise WrongAnswer(f"{part} gave {name} of shape {array.shape[1:]}, not {dims}.")
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise WrongAnswer(f"{part} gave {name} with a number that is not finite.")
+    return outputs
+
+
+def _fits(shape: Sequence[int], dims: Sequence[int]) -> bool:
+    return len(shape) == len(dims) and all(want in (-1, has) for has, want in zip(shape, dims, strict=True))

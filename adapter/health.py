@@ -1,0 +1,60 @@
+"""What `/ping` answers, kept up to date beside the requests so that it never waits."""
+
+import asyncio
+import logging
+import time
+
+from adapter.errors import ServiceError
+from adapter.models.registry import Registry
+from adapter.protocol import Part
+from adapter.tasks import gather
+from adapter.triton import Triton
+
+log = logging.getLogger(__name__)
+
+PROBE_S = 1.0
+GRACE_S = 5.0
+"""Triton may be away so long, to be started again, before the service is said to be down."""
+PRELOAD_RETRY_S = 15.0
+
+
+class Health:
+    """Knows whether predictions can be served: everything that is to be preloaded is, and Triton is there."""
+
+    def __init__(self, triton: Triton, registry: Registry, preload: tuple[Part, ...]) -> None:
+        self._triton, self._registry, self._preload = triton, registry, preload
+        self._preloaded = not preload
+        self._last_ready = time.monotonic()
+
+    @property
+    def trouble(self) -> str | None:
+        """Why predictions cannot be served now, or None."""
+        if not self._preloaded:
+            return "models are being loaded"
+        if time.monotonic() - self._last_ready > GRACE_S:
+            return "the inference engine is down"
+        return None
+
+    async def watch(self) -> None:
+        """Preloads and probes until cancelled."""
+        await gather(self._probe(), self._load_all())
+
+    async def _probe(self) -> None:
+        while True:
+            if await self._triton.is_ready():
+                self._last_ready = time.monotonic()
+            await asyncio.sleep(PROBE_S)
+
+    async def _load_all(self) -> None:
+        await gather(*(self._load(part) for part in self._preload))
+        self._preloaded = True
+
+    async def _load(self, part: Part) -> None:
+        while True:
+            try:
+                await self._registry.get(part)
+            except ServiceError as error:
+                log.error("cannot preload %s: %s; trying again in %g s", part, error, PRELOAD_RETRY_S)
+                await asyncio.sleep(PRELOAD_RETRY_S)
+            else:
+                return

@@ -1,0 +1,84 @@
+"""Which models there are: Immich's own names, and whatever lies in the cache folder in the right layout."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+
+from adapter.errors import InvalidEntries, ModelUnavailable
+from adapter.protocol import Part, TaskName, TypeName
+
+# https://huggingface.co/immich-app
+KNOWN: Mapping[TaskName, Sequence[str]] = {
+    TaskName.CLIP: """
+        RN50__openai RN50__yfcc15m RN50__cc12m RN101__openai RN101__yfcc15m
+        RN50x4__openai RN50x16__openai RN50x64__openai
+        ViT-B-32__openai ViT-B-32__laion2b_e16 ViT-B-32__laion400m_e31 ViT-B-32__laion400m_e32
+        ViT-B-32__laion2b-s34b-b79k ViT-B-16__openai ViT-B-16__laion400m_e31 ViT-B-16__laion400m_e32
+        ViT-B-16-plus-240__laion400m_e31 ViT-B-16-plus-240__laion400m_e32
+        ViT-L-14__openai ViT-L-14__laion400m_e31 ViT-L-14__laion400m_e32 ViT-L-14__laion2b-s32b-b82k
+        ViT-L-14-336__openai ViT-L-14-quickgelu__dfn2b ViT-H-14__laion2b-s32b-b79k
+        ViT-H-14-quickgelu__dfn5b ViT-H-14-378-quickgelu__dfn5b ViT-g-14__laion2b-s12b-b42k
+        ViT-B-16-SigLIP__webli ViT-B-16-SigLIP-256__webli ViT-B-16-SigLIP-384__webli
+        ViT-B-16-SigLIP-512__webli ViT-B-16-SigLIP-i18n-256__webli ViT-L-16-SigLIP-256__webli
+        ViT-L-16-SigLIP-384__webli ViT-SO400M-14-SigLIP-384__webli
+        ViT-B-16-SigLIP2__webli ViT-B-32-SigLIP2-256__webli ViT-L-16-SigLIP2-256__webli
+        ViT-L-16-SigLIP2-384__webli ViT-L-16-SigLIP2-512__webli ViT-SO400M-14-SigLIP2__webli
+        ViT-SO400M-14-SigLIP2-378__webli ViT-SO400M-16-SigLIP2-256__webli ViT-SO400M-16-SigLIP2-384__webli
+        ViT-SO400M-16-SigLIP2-512__webli ViT-gopt-16-SigLIP2-256__webli ViT-gopt-16-SigLIP2-384__webli
+        XLM-Roberta-Base-ViT-B-32__laion5b_s13b_b90k XLM-Roberta-Large-ViT-H-14__frozen_laion5b_s13b_b90k
+        nllb-clip-base-siglip__v1 nllb-clip-base-siglip__mrl
+        nllb-clip-large-siglip__v1 nllb-clip-large-siglip__mrl
+        LABSE-Vit-L-14 XLM-Roberta-Large-Vit-B-16Plus XLM-Roberta-Large-Vit-B-32 XLM-Roberta-Large-Vit-L-14
+    """.split(),
+    TaskName.FACES: "antelopev2 buffalo_s buffalo_m buffalo_l".split(),
+    TaskName.OCR: """
+        PP-OCRv5_server PP-OCRv5_mobile CH__PP-OCRv5_server CH__PP-OCRv5_mobile EL__PP-OCRv5_mobile
+        EN__PP-OCRv5_mobile ESLAV__PP-OCRv5_mobile KOREAN__PP-OCRv5_mobile LATIN__PP-OCRv5_mobile
+        TH__PP-OCRv5_mobile
+    """.split(),
+}
+
+GRAPH = "model.onnx"
+
+
+class Catalog:
+    """Finds the source of a model.
+
+    Args:
+        folders: where models may lie, each in Immich's layout: `<task>/<name>/<type>/model.onnx`.
+    """
+
+    def __init__(self, *folders: Path) -> None:
+        self._folders = folders
+
+    def locate(self, part: Part) -> Path:
+        """The folder of a part's model.
+
+        Raises:
+            InvalidEntries: there is no such model; near names are given.
+            ModelUnavailable: there is, but it is not in the cache folder.
+        """
+        for folder in self._folders:
+            if (folder / part.task / part.name / part.type / GRAPH).is_file():
+                return folder / part.task / part.name
+        if part.name in KNOWN[part.task]:
+            raise ModelUnavailable(f"{part} is not in the cache folder {self._folders[0]}.")
+        raise InvalidEntries(
+            f"There is no model {part.name!r} for {part.task} {part.type}. {self._hint(part)}"
+        )
+
+    def available(self, task: TaskName) -> list[str]:
+        """Names of the models that lie in a folder, at least one half of them."""
+        return sorted({path.parent.parent.name for path in self._graphs(task)})
+
+    def _graphs(self, task: TaskName) -> Iterator[Path]:
+        for folder in self._folders:
+            for type_name in TypeName:
+                yield from folder.glob(f"{task}/*/{type_name}/{GRAPH}")
+
+    def _hint(self, part: Part) -> str:
+        others = [task for task in TaskName if part.name in (*KNOWN[task], *self.available(task))]
+        if others and part.task not in others:
+            return f"It is a model for {others[0]}."
+        names = sorted({*KNOWN[part.task], *self.available(part.task)})
+        return f"Did you mean {' or '.join(get_close_matches(part.name, names, 3, 0.4) or names[:5])}?"

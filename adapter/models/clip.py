@@ -1,0 +1,191 @@
+"""CLIP models: what Triton is told of their two halves, and the recipes for their graphs."""
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from adapter.models import samples
+from adapter.models.config import Model, Step, Tensor, without_batching
+from adapter.models.graph_file import declared_inputs, read
+from adapter.models.repository import (
+    GRAPH,
+    Draft,
+    Family,
+    Preferences,
+    encoder_model,
+    version_folder,
+)
+from adapter.models.rewrite import PIXELS, Normalisation, Prepared, Recipe, RewriteError, prepare_graph
+
+MAX_BATCH_SIZE = 8
+CONTEXT_LENGTH = 77
+"""Of a model that does not say."""
+SQUASH = "squash"
+SHORTEST = "shortest"
+
+IMAGE = Tensor("image", "STRING", (1,), "an encoded picture")
+IMAGE_SIZE = Tensor("image_size", "INT32", (2,), "height, width of the picture as sent")
+TEXT = Tensor("text", "STRING", (1,), "UTF-8")
+LANGUAGE = Tensor("language", "STRING", (1,), "a code such as de or pt-BR; empty if not known")
+
+
+def generate_visual(source: Path, name: str, staging: Path, preferences: Preferences) -> Draft:
+    """The picture half: the steps `preprocess` and `encoder`, and the ensemble over them."""
+    config = _read_json(source / "visual/preprocess_cfg.json")
+    size = config["size"][0] if isinstance(config["size"], list) else int(config["size"])
+    recipe = Recipe(
+        [{PIXELS: picture} for picture in samples.pictures(size, size)],
+        Normalisation(tuple(config["mean"]), tuple(config["std"]), size=(size, size)),
+    )
+    encoder, preprocess = f"{name}.encoder", f"{name}.preprocess"
+    graph = prepare_graph(source / "visual" / GRAPH, version_folder(staging, encoder) / GRAPH, recipe)
+    output = _embedding_of(graph)
+    pixels = Tensor(PIXELS, "UINT8", (size, size, 3), "height, width, RGB")
+    embedding = Tensor("embedding", "FP32", output.dims)
+    models = [
+        Model(
+            preprocess,
+            "image ─[decode, resize, crop]→ pixels, image_size",
+            [IMAGE],
+            [pixels, IMAGE_SIZE],
+            backend="clip_preprocess",
+            parameters={
+                "size": str(size),
+                **_resize(config, preferences),
+                "max_pixels": str(preferences.max_pixels),
+            },
+        ),
+        encoder_model(encoder, "pixels ─[normalise, encode]→ embedding", [pixels], [output], preferences),
+        Model(
+            name,
+            "image ─[preprocess]→ pixels ─[encoder]→ embedding\n               └───────────────────→ image_size",
+            [IMAGE],
+            [embedding, IMAGE_SIZE],
+            steps=[
+                Step(preprocess, {"image": "image"}, {PIXELS: PIXELS, "image_size": "image_size"}),
+                Step(encoder, {PIXELS: PIXELS}, {output.name: "embedding"}),
+            ],
+        ),
+    ]
+    return _draft(models, graph)
+
+
+def generate_textual(source: Path, name: str, staging: Path, preferences: Preferences) -> Draft:
+    """The text half: the steps `tokenize` and `encoder`, and the ensemble over them."""
+    text_config = _read_json(source / "config.json").get("text_cfg", {})
+    pad_token = _pad_token(_read_json(source / "textual/tokenizer_config.json"))
+    length = int(text_config.get("context_length", CONTEXT_LENGTH))
+    encoder, tokenize = f"{name}.encoder", f"{name}.tokenize"
+    wiring = _wiring(source / "textual" / GRAPH)
+    recipe = Recipe(_texts(source, wiring, length, pad_token))
+    graph = prepare_graph(source / "textual" / GRAPH, version_folder(staging, encoder) / GRAPH, recipe)
+    shutil.copyfile(source / "textual/tokenizer.json", version_folder(staging, tokenize) / "tokenizer.json")
+    output = _embedding_of(graph)
+    encoder_inputs = [Tensor(tensor.name, tensor.type, (length,)) for tensor in wiring.values()]
+    tokens = [Tensor(public, tensor.type, (length,)) for public, tensor in wiring.items()]
+    models = [
+        Model(
+            tokenize,
+            f"text, language ─[clean, tokenise]→ {', '.join(wiring)}",
+            [TEXT, LANGUAGE],
+            tokens,
+            backend="clip_tokenize",
+            parameters={
+                "pad_token": pad_token,
+                "context_length": str(length),
+                "canonicalize": _flag(text_config.get("tokenizer_kwargs", {}).get("clean") == "canonicalize"),
+                "language_prefix": _flag(name.startswith("nllb")),
+            },
+        ),
+        encoder_model(
+            encoder, f"{', '.join(wiring)} ─[encode]→ embedding", encoder_inputs, [output], preferences
+        ),
+        Model(
+            name,
+            f"text, language ─[tokenize]→ {', '.join(wiring)} ─[encoder]→ embedding",
+            [TEXT, LANGUAGE],
+            [Tensor("embedding", "FP32", output.dims)],
+            steps=[
+                Step(tokenize, {"text": "text", "language": "language"}, {key: key for key in wiring}),
+                Step(encoder, {t.name: public for public, t in wiring.items()}, {output.name: "embedding"}),
+            ],
+        ),
+    ]
+    return _draft(models, graph)
+
+
+def _draft(models: Sequence[Model], graph: Prepared) -> Draft:
+    if graph.batchable:
+        return Draft(models)
+    return Draft([without_batching(model) for model in models], (f"not batched: {graph.why_not}",))
+
+
+def _embedding_of(graph: Prepared) -> Tensor:
+    """The graph's vector, without the batch axis: some exports give more than that."""
+    skip = 0 if graph.batchable else 1
+    for tensor in graph.outputs:
+        if tensor.type == "FP32" and len(tensor.dims) - skip == 1:
+            return Tensor(tensor.name, "FP32", tensor.dims[skip:])
+    raise RewriteError(f"the graph gives no float32 vector; its outputs are {graph.outputs}")
+
+
+def _resize(config: Mapping[str, Any], preferences: Preferences) -> dict[str, str]:
+    """As release 3.1 does it for every model, or as the model's file says."""
+    if preferences.clip_resize == "release":
+        return {"resize_mode": SHORTEST, "interpolation": "bicubic"}
+    mode = config.get("resize_mode", SHORTEST)
+    if mode not in (SHORTEST, SQUASH):
+        raise RewriteError(f"resize_mode {mode!r} of preprocess_cfg.json is not supported")
+    return {"resize_mode": mode, "interpolation": config.get("interpolation", "bicubic")}
+
+
+def _wiring(graph: Path) -> dict[str, Tensor]:
+    """Which input of the text graph takes the token ids and, where there is one, the attention mask."""
+    inputs = declared_inputs(read(graph))
+    masks = [tensor for tensor in inputs if "mask" in tensor.name]
+    ids = [tensor for tensor in inputs if tensor not in masks]
+    if len(ids) != 1 or len(masks) > 1 or any(t.type not in ("INT32", "INT64") for t in inputs):
+        raise RewriteError(f"the inputs are neither token ids nor ids and a mask: {inputs}")
+    return {"tokens": ids[0], **({"attention_mask": masks[0]} if masks else {})}
+
+
+def _texts(
+    source: Path, wiring: Mapping[str, Tensor], length: int, pad_token: str
+) -> list[dict[str, np.ndarray[Any, Any]]]:
+    """Texts to prove the graph with: real ones, by the model's own tokenizer."""
+    tokenizer = Tokenizer.from_file(str(source / "textual/tokenizer.json"))
+    pad_id = tokenizer.token_to_id(pad_token)
+    tokenizer.enable_padding(length=length, pad_token=pad_token, pad_id=pad_id)
+    tokenizer.enable_truncation(max_length=length)
+    encodings = [tokenizer.encode(text) for text in samples.TEXTS]
+    columns = {"tokens": [e.ids for e in encodings], "attention_mask": [e.attention_mask for e in encodings]}
+    return [
+        {
+            tensor.name: np.array(columns[public][row], np.int32 if tensor.type == "INT32" else np.int64)
+            for public, tensor in wiring.items()
+        }
+        for row in range(len(encodings))
+    ]
+
+
+def _pad_token(config: Mapping[str, Any]) -> str:
+    token = config["pad_token"]
+    return str(token["content"] if isinstance(token, dict) else token)
+
+
+def _flag(value: bool) -> str:
+    return "true" if value else "false"
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(path.read_text())
+    return content
+
+
+VISUAL = Family(("visual/*",), generate_visual)
+TEXTUAL = Family(("config.json", "textual/*"), generate_textual)

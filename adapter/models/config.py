@@ -1,0 +1,107 @@
+"""Triton's config.pbtxt as data and as text: everything written out, one tensor a line, the flow as a comment."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """An input or output. `dims` are without the batch axis where the model batches; -1 is variable."""
+
+    name: str
+    type: str  # Triton's, without TYPE_: FP32, INT32, UINT8, STRING
+    dims: tuple[int, ...]
+    axes: str = ""  # what the axes are, for the reader
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of an ensemble. The maps go from the step's tensor to the ensemble's."""
+
+    model: str
+    inputs: Mapping[str, str]
+    outputs: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A folder of the model repository.
+
+    Either `backend` (with its parameters) or `steps` (an ensemble) is given. `kind` is where its instances run.
+    """
+
+    name: str
+    comment: str
+    inputs: Sequence[Tensor]
+    outputs: Sequence[Tensor]
+    max_batch_size: int = 8
+    backend: str = ""
+    kind: str = "KIND_CPU"
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    steps: Sequence[Step] = ()
+
+
+def without_batching(model: Model) -> Model:
+    """The same model for one item at a time: its batch axis is an ordinary one, of 1."""
+    inputs, outputs = (
+        [replace(tensor, dims=(1, *tensor.dims)) for tensor in tensors]
+        for tensors in (model.inputs, model.outputs)
+    )
+    return replace(model, inputs=inputs, outputs=outputs, max_batch_size=0)
+
+
+def render(model: Model) -> str:
+    """The text of the model's config.pbtxt."""
+    blocks = [
+        "".join(f"# {line}\n" for line in model.comment.splitlines()).rstrip("\n"),
+        f'name: "{model.name}"',
+        f'backend: "{model.backend}"' if model.backend else 'platform: "ensemble"',
+        f"max_batch_size: {model.max_batch_size}",
+        _list("input", [_tensor(tensor) for tensor in model.inputs]),
+        _list("output", [_tensor(tensor) for tensor in model.outputs]),
+        *(_schedule(model) if model.backend else [_ensemble(model.steps)]),
+    ]
+    return "\n".join(blocks) + "\n"
+
+
+def _schedule(model: Model) -> list[str]:
+    batching = ["dynamic_batching { }"] if model.max_batch_size > 0 else []
+    instances = f"instance_group [ {{ kind: {model.kind}, count: 1 }} ]"
+    parameters = [
+        f'parameters {{ key: "{key}", value: {{ string_value: {_quoted(value)} }} }}'
+        for key, value in model.parameters.items()
+    ]
+    return [*batching, instances, *parameters]
+
+
+def _ensemble(steps: Sequence[Step]) -> str:
+    return "ensemble_scheduling {\n" + "\n".join(_indent(_step(step)) for step in steps) + "\n}"
+
+
+def _step(step: Step) -> str:
+    lines = [f'model_name: "{step.model}"', "model_version: -1"]
+    lines += [f'input_map {{ key: "{key}", value: "{value}" }}' for key, value in step.inputs.items()]
+    lines += [f'output_map {{ key: "{key}", value: "{value}" }}' for key, value in step.outputs.items()]
+    return "step {\n" + "\n".join(map(_indent, lines)) + "\n}"
+
+
+def _list(name: str, items: Sequence[tuple[str, str]]) -> str:
+    lines = [
+        text + ("," if index < len(items) - 1 else "") + (f"  # {comment}" if comment else "")
+        for index, (text, comment) in enumerate(items)
+    ]
+    return f"{name} [\n" + "\n".join(map(_indent, lines)) + "\n]"
+
+
+def _tensor(tensor: Tensor) -> tuple[str, str]:
+    dims = ", ".join(map(str, tensor.dims))
+    return f'{{ name: "{tensor.name}", data_type: TYPE_{tensor.type}, dims: [ {dims} ] }}', tensor.axes
+
+
+def _indent(text: str) -> str:
+    return "\n".join(f"  {line}" for line in text.splitlines())
+
+
+def _quoted(value: str) -> str:
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{escaped}"'

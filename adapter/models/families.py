@@ -1,0 +1,12 @@
+"""How the models of each task and type are prepared."""
+
+from collections.abc import Mapping
+
+from adapter.models import clip
+from adapter.models.repository import Family
+from adapter.protocol import TaskName, TypeName
+
+FAMILIES: Mapping[tuple[TaskName, TypeName], Family] = {
+    (TaskName.CLIP, TypeName.VISUAL): clip.VISUAL,
+    (TaskName.CLIP, TypeName.TEXTUAL): clip.TEXTUAL,
+}

@@ -1,0 +1,104 @@
+"""Which models are loaded. Whoever needs one asks here; the first to ask starts the work, all others wait for it."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
+from typing import Any
+
+from adapter.errors import ModelUnavailable
+from adapter.models.repository import Prepared
+from adapter.protocol import Part
+from adapter.triton import Gone, NotLoaded, Triton, TritonError
+
+log = logging.getLogger(__name__)
+
+Prepare = Callable[[Part], Awaitable[Prepared]]
+"""Writes a part's Triton folders, or finds them as they should be."""
+
+RETRY_S = 0.5
+
+
+class Registry:
+    """Prepares and loads each part once, and again when Triton lost it."""
+
+    def __init__(self, triton: Triton, prepare: Prepare) -> None:
+        self._triton = triton
+        self._prepare = prepare
+        self._loads: dict[Part, asyncio.Task[Prepared]] = {}
+
+    async def get(self, part: Part) -> Prepared:
+        """Waits until the part is loaded, and starts that where nobody has.
+
+        Raises:
+            ModelUnavailable: it cannot be had or loaded now. The next request tries again.
+        """
+        task = self._loads.get(part) or self._start(part, self._prepare_and_load(part))
+        return await asyncio.shield(task)
+
+    async def reload(self, part: Part, lost: Prepared) -> None:
+        """Loads a part that Triton says it does not have; once, however many requests notice."""
+        if self._is_current(part, lost):
+            self._start(part, self._load_again(part, lost))
+        await self.get(part)
+
+    async def heal(self, part: Part, ill: Prepared, dead_model: str) -> None:
+        """Brings back a model whose Python process is dead; once, however many requests notice."""
+        if self._is_current(part, ill):
+            log.warning("the Python process of %s is dead; loading it again", dead_model)
+            self._start(part, self._replace(part, ill, dead_model))
+        await self.get(part)
+
+    async def close(self) -> None:
+        for task in self._loads.values():
+            task.cancel()
+        await asyncio.gather(*self._loads.values(), return_exceptions=True)
+
+    def _start(self, part: Part, work: Coroutine[Any, Any, Prepared]) -> asyncio.Task[Prepared]:
+        task = asyncio.create_task(work, name=f"load {part}")
+        self._loads[part] = task
+        task.add_done_callback(lambda done: self._forget_failure(part, done))
+        return task
+
+    def _forget_failure(self, part: Part, task: asyncio.Task[Prepared]) -> None:
+        if (task.cancelled() or task.exception()) and self._loads.get(part) is task:
+            del self._loads[part]
+
+    def _is_current(self, part: Part, prepared: Prepared) -> bool:
+        """False when somebody has begun or finished another load since `prepared` was handed out."""
+        task = self._loads.get(part)
+        return task is not None and task.done() and task.result() is prepared
+
+    async def _prepare_and_load(self, part: Part) -> Prepared:
+        started = time.monotonic()
+        prepared = await self._prepare(part)
+        for note in prepared.notes:
+            log.warning("%s: %s", part, note)
+        await self._load(part, prepared)
+        log.info("%s is loaded, after %.1f s", part, time.monotonic() - started)
+        return prepared
+
+    async def _load_again(self, part: Part, lost: Prepared) -> Prepared:
+        prepared = await self._prepare(part)
+        await self._load(part, prepared)
+        log.info("%s is loaded again", part)
+        return prepared
+
+    async def _replace(self, part: Part, ill: Prepared, dead_model: str) -> Prepared:
+        with suppress(Gone, NotLoaded):
+            await self._triton.unload(dead_model)
+        return await self._load_again(part, ill)
+
+    async def _load(self, part: Part, prepared: Prepared) -> None:
+        """Loads the steps one by one (an ensemble's load does not bring back a lost step), the public model last."""
+        while True:
+            try:
+                for model in prepared.folders:
+                    await self._triton.load(model)
+            except Gone:
+                await asyncio.sleep(RETRY_S)
+            except TritonError as error:
+                raise ModelUnavailable(f"Triton cannot load {part}: {error}") from error
+            else:
+                return

@@ -1,0 +1,100 @@
+"""A published ONNX graph made ready for Triton: uint8 pictures in, batchable, and proven to say the same."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+from adapter.models.batching import make_batch_dynamic, pin_batch
+from adapter.models.config import Tensor
+from adapter.models.graph_file import RewriteError, declared_inputs, limit_versions, read, write
+from adapter.models.pixels import PIXELS, Normalisation, fold_pixels, normalise, takes_pixels
+from adapter.models.proof import Answer, Interface, ProofFailed, Sample, prove_answers, run_each
+
+__all__ = ["PIXELS", "Normalisation", "Prepared", "ProofFailed", "Recipe", "RewriteError", "prepare_graph"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a graph is prepared.
+
+    Attributes:
+        samples: three or more items that the proof is made with: an array for each input of the prepared
+            graph, without the batch axis, all of the same shapes and different from each other. With a
+            normalisation: `{"pixels": uint8 (height, width, 3)}`, RGB.
+        normalisation: what is folded into a graph that takes pictures.
+    """
+
+    samples: Sequence[Sample]
+    normalisation: Normalisation | None = None
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A graph that lies at its target, proven.
+
+    Attributes:
+        inputs, outputs: for the config; dims are without the batch axis if `batchable`, with it (1) if not.
+        batchable: whether its axis 0 is a batch of any size; if not, `max_batch_size` is 0.
+        why_not: why it is not.
+    """
+
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    batchable: bool
+    why_not: str | None = None
+
+
+def prepare_graph(source: Path, target: Path, recipe: Recipe) -> Prepared:
+    """Writes the graph at `source` to `target` as Triton shall run it: batchable where that could be proven.
+
+    Nothing appears at `target` but what was proven; files of weights are linked or copied beside it.
+
+    Raises:
+        OSError: a file cannot be read or written.
+        RewriteError: it is no graph, or cannot be brought into the form that the recipe asks for.
+        ProofFailed: the source itself cannot be run, or not even the form for single items gives its answers.
+    """
+    answers = run_each(source, _source_samples(source, recipe))
+    draft = target.with_name(f".{target.name}.draft")
+    try:
+        try:
+            interface, why_not = _prepare_batched(source, draft, recipe, answers), None
+        except (RewriteError, ProofFailed) as error:
+            interface, why_not = _prepare_single(source, draft, recipe, answers), str(error)
+        draft.replace(target)
+    finally:
+        draft.unlink(missing_ok=True)
+    return Prepared(interface.inputs, interface.outputs, why_not is None, why_not)
+
+
+def _prepare_batched(source: Path, draft: Path, recipe: Recipe, answers: Sequence[Answer]) -> Interface:
+    write(make_batch_dynamic(_read_folded(source, recipe)), draft, source)
+    return prove_answers(draft, recipe.samples, answers, batched=True)
+
+
+def _prepare_single(source: Path, draft: Path, recipe: Recipe, answers: Sequence[Answer]) -> Interface:
+    write(pin_batch(_read_folded(source, recipe)), draft, source)
+    return prove_answers(draft, recipe.samples, answers, batched=False)
+
+
+def _read_folded(source: Path, recipe: Recipe) -> onnx.ModelProto:
+    model = limit_versions(read(source))
+    return fold_pixels(model, recipe.normalisation) if recipe.normalisation else model
+
+
+def _source_samples(source: Path, recipe: Recipe) -> Sequence[Sample]:
+    """The recipe's samples as the source takes them."""
+    if recipe.normalisation is None:
+        return recipe.samples
+    model = read(source)
+    (image,) = declared_inputs(model)
+    if takes_pixels(model):
+        return [{image.name: sample[PIXELS]} for sample in recipe.samples]
+    number = np.float16 if image.type == "FP16" else np.float32
+    return [
+        {image.name: normalise(sample[PIXELS][np.newaxis], recipe.normalisation)[0].astype(number)}
+        for sample in recipe.samples
+    ]

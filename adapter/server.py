@@ -1,0 +1,130 @@
+"""Runs the service on a socket until it is told to stop."""
+
+import asyncio
+import errno
+import logging
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+import uvicorn
+import uvloop
+
+from adapter import settings as environment
+from adapter.app import create_app
+from adapter.errors import SetupError
+from adapter.protocol import TaskName
+from adapter.service import Service, open_service
+from adapter.settings import Settings
+
+log = logging.getLogger(__name__)
+
+GRACE_S = 4
+"""Time that running requests have to finish once the service is told to stop."""
+
+
+def run(settings: Settings) -> None:
+    """Serves until SIGTERM or Ctrl-C.
+
+    Raises:
+        SetupError: the host lacks something, or the port is taken.
+    """
+    for name, reason in environment.without_effect().items():
+        log.warning("%s has no effect here: %s", name, reason)
+    with listen(settings.host, settings.port) as listener, suppress(asyncio.CancelledError):
+        uvloop.run(_serve(settings, listener))
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket; on `[::]` for IPv4 too, or for IPv4 alone where the host has no IPv6.
+
+    Raises:
+        SetupError: the port is taken, or the address is not one of this host's.
+    """
+    address = host.strip("[]")
+    try:
+        if address != "::":
+            family = socket.AF_INET6 if ":" in address else socket.AF_INET
+            return socket.create_server((address, port), family=family, backlog=2048)
+        if not socket.has_dualstack_ipv6():
+            return socket.create_server(("0.0.0.0", port), backlog=2048)  # noqa: S104 - every interface, as asked
+        return socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=2048)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise SetupError(
+                f"Port {port} is taken by another program. Stop that one, or choose another: --port 3004"
+            ) from error
+        raise SetupError(f"Cannot listen on {host} port {port}: {error.strerror or error}") from error
+
+
+async def _serve(settings: Settings, listener: socket.socket) -> None:
+    task = asyncio.current_task()
+    assert task
+    _on_stop_signals(task.cancel)
+    log.info("starting Triton ...")
+    async with open_service(settings) as service:
+        server = _Server(_uvicorn_config(settings, service), service)
+        _on_stop_signals(lambda: server.handle_exit(signal.SIGINT, None))
+        await server.serve(sockets=[listener])
+        log.info("stopping ...")
+        _on_stop_signals(lambda: None)
+
+
+def _on_stop_signals(action: Callable[[], object]) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, action)
+
+
+def _uvicorn_config(settings: Settings, service: Service) -> uvicorn.Config:
+    return uvicorn.Config(
+        create_app(service),
+        http="httptools",
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        server_header=False,
+        timeout_keep_alive=settings.keepalive_s,
+        timeout_graceful_shutdown=GRACE_S,
+    )
+
+
+class _Server(uvicorn.Server):
+    """Says where it serves; leaves signals to us, which must outlive it to stop Triton in order."""
+
+    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+        super().__init__(config)
+        self._service = service
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        assert sockets
+        _announce(self._service, sockets[0])
+
+
+def _announce(service: Service, listener: socket.socket) -> None:
+    host, port = listener.getsockname()[:2]
+    address = _own_address() if host in ("::", "0.0.0.0") else host  # noqa: S104 - compared, not bound
+    catalog = service.catalog
+    for task in TaskName:
+        log.info("models here for %s: %s", task, ", ".join(catalog.available(task)) or "none")
+    log.info("other models: put them into %s, in the layout of Immich's model cache", service.settings.models)
+    log.info(
+        "ready. Immich > Administration > Settings > Machine Learning > URL: http://%s:%d", address, port
+    )
+
+
+def _own_address() -> str:
+    """This host's address in its network. Nothing is sent: connecting a UDP socket only chooses a route."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+            address: str = probe.getsockname()[0]
+        except OSError:
+            return "127.0.0.1"
+        return address

@@ -1,0 +1,102 @@
+"""Opens everything that the routes work with, in order, and closes it in reverse."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+
+from adapter import settings as environment
+from adapter.admission import BodyMemory
+from adapter.embedded import EmbeddedTriton
+from adapter.engine import Engine
+from adapter.health import Health
+from adapter.models.catalog import Catalog
+from adapter.models.demo import NAME, build_demo_clip
+from adapter.models.registry import Registry
+from adapter.models.repository import Preferences, Prepared
+from adapter.models.worker import prepare_apart
+from adapter.protocol import Part, TaskName, TypeName
+from adapter.settings import Settings
+from adapter.triton import Triton
+
+
+@dataclass(frozen=True)
+class Service:
+    """What the routes work with."""
+
+    settings: Settings
+    catalog: Catalog
+    triton: Triton
+    registry: Registry
+    engine: Engine
+    health: Health
+    memory: BodyMemory
+
+
+@asynccontextmanager
+async def open_service(settings: Settings) -> AsyncIterator[Service]:
+    """Starts Triton (or uses the one that is given) and what stands before it."""
+    settings.repository.mkdir(parents=True, exist_ok=True)
+    await asyncio.to_thread(build_demo_clip, settings.demo_models / TaskName.CLIP / NAME)
+    catalog = Catalog(settings.models, settings.demo_models)
+    async with AsyncExitStack() as stack:
+        triton = Triton(await _triton_url(settings, stack), timeout_s=settings.deadline_s)
+        stack.push_async_callback(triton.close)
+        registry = Registry(triton, lambda part: _prepare(part, catalog, settings))
+        stack.push_async_callback(registry.close)
+        health = Health(triton, registry, _preload(settings))
+        await stack.enter_async_context(_running(health))
+        yield Service(
+            settings=settings,
+            catalog=catalog,
+            triton=triton,
+            registry=registry,
+            engine=Engine(triton, registry),
+            health=health,
+            memory=BodyMemory(settings.held_bytes),
+        )
+
+
+async def _prepare(part: Part, catalog: Catalog, settings: Settings) -> Prepared:
+    preferences = Preferences(
+        clip_resize=settings.clip_resize,
+        max_pixels=settings.max_pixels,
+        intra_op_threads=settings.intra_op_threads,
+        inter_op_threads=settings.inter_op_threads,
+    )
+    return await prepare_apart(part, catalog.locate(part), settings.repository, preferences)
+
+
+def _preload(settings: Settings) -> tuple[Part, ...]:
+    names = {
+        (TaskName.CLIP, TypeName.VISUAL): settings.preload_clip_visual,
+        (TaskName.CLIP, TypeName.TEXTUAL): settings.preload_clip_textual,
+    }
+    return tuple(Part(task, kind, name) for (task, kind), listed in names.items() for name in listed)
+
+
+async def _triton_url(settings: Settings, stack: AsyncExitStack) -> str:
+    if settings.triton_url:
+        return settings.triton_url
+    return await stack.enter_async_context(_embedded(settings))
+
+
+@asynccontextmanager
+async def _embedded(settings: Settings) -> AsyncIterator[str]:
+    triton = EmbeddedTriton(settings.repository, environment.child_environment(), settings.triton_port)
+    try:
+        await triton.start()
+        yield triton.url
+    finally:
+        await triton.stop()
+
+
+@asynccontextmanager
+async def _running(health: Health) -> AsyncIterator[None]:
+    task = asyncio.create_task(health.watch())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task

@@ -1,0 +1,144 @@
+"""Every setting of the service, from environment variables: Immich's own names where Immich has one."""
+
+import os
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from adapter.errors import SetupError
+
+_SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
+# Variables of Immich's container that users have in their files and that do nothing here (yet).
+_WITHOUT_EFFECT = {
+    "MACHINE_LEARNING_WORKERS": "one adapter process serves all; Triton does the work in processes of its own",
+    "MACHINE_LEARNING_WORKER_TIMEOUT": "a dead process is started again at once",
+    "MACHINE_LEARNING_MODEL_TTL": "models stay loaded",
+    "MACHINE_LEARNING_MODEL_TTL_POLL_S": "models stay loaded",
+    "MACHINE_LEARNING_REQUEST_THREADS": "Triton schedules the work",
+    "MACHINE_LEARNING_ANN": "ARM NN is not supported",
+    "MACHINE_LEARNING_RKNN": "RKNN is not supported",
+    "DEVICE_IDS": "the embedded Triton runs on the CPU",
+    "MACHINE_LEARNING_DEVICE_IDS": "the embedded Triton runs on the CPU",
+}
+
+
+class ClipResize(StrEnum):
+    """How pictures are resized for CLIP."""
+
+    RELEASE = "release"
+    CONFIG = "config"
+
+
+def _split(value: object) -> object:
+    return tuple(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value
+
+
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+
+
+class Settings(BaseSettings):
+    """All settings; made once by the command line and handed on."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, populate_by_name=True, extra="ignore", use_attribute_docstrings=True
+    )
+
+    host: str = Field("[::]", alias="IMMICH_HOST")
+    """Address to listen on. `[::]` is every interface, IPv4 too."""
+
+    port: int = Field(3003, alias="IMMICH_PORT", ge=0, le=65535)
+    """Port to listen on; 0 takes a free one."""
+
+    log_level: str = Field("info", alias="IMMICH_LOG_LEVEL")
+    """`debug` (with Triton's own log), `info`, `warning`, `error` or `critical`; \
+Immich's `verbose`, `log` and `fatal` too."""
+
+    no_color: bool = Field(False, alias="NO_COLOR")
+    """No colours on a terminal."""
+
+    cache_folder: Path | None = Field(None, alias="MACHINE_LEARNING_CACHE_FOLDER")
+    """Folder of the models as downloaded, in Immich's own layout. Default: `models` in the state folder."""
+
+    state_folder: Path = Field(Path("~/.cache/immich-triton"), alias="IMMICH_TRITON_STATE_FOLDER")
+    """Folder for what is made here: prepared models (Triton's model repository) and the demo models."""
+
+    triton_url: str | None = Field(None, alias="IMMICH_TRITON_URL")
+    """A Triton that is running already, such as `http://triton:8000`. Default: start the embedded one."""
+
+    triton_port: int = Field(0, alias="IMMICH_TRITON_PORT", ge=0, le=65535)
+    """Loopback port of the embedded Triton; 0 takes a free one."""
+
+    preload_clip_visual: Names = Field((), alias="MACHINE_LEARNING_PRELOAD__CLIP__VISUAL")
+    """CLIP models whose picture half is loaded at start; names separated by commas."""
+
+    preload_clip_textual: Names = Field((), alias="MACHINE_LEARNING_PRELOAD__CLIP__TEXTUAL")
+    """CLIP models whose text half is loaded at start; names separated by commas."""
+
+    intra_op_threads: int = Field(0, alias="MACHINE_LEARNING_MODEL_INTRA_OP_THREADS", ge=0)
+    """Threads of one model's run on a CPU; 0 is one a core."""
+
+    inter_op_threads: int = Field(0, alias="MACHINE_LEARNING_MODEL_INTER_OP_THREADS", ge=0)
+    """Threads between the operators of one model's run on a CPU; 0 is sequential."""
+
+    clip_resize: ClipResize = Field(ClipResize.RELEASE, alias="IMMICH_TRITON_CLIP_RESIZE")
+    """`release`: bicubic, short side, as Immich 3.1 does for every model. `config`: as the model's file says, \
+which moves the vectors of SigLIP models (the index must then be rebuilt)."""
+
+    max_body_bytes: int = Field(32 * 2**20, alias="IMMICH_TRITON_MAX_BODY_BYTES", gt=0)
+    """Largest request body; larger ones are answered with 413."""
+
+    max_pixels: int = Field(50_000_000, alias="IMMICH_TRITON_MAX_PIXELS", gt=0)
+    """Largest picture, width times height; larger ones are answered with 400 before they are decoded."""
+
+    held_bytes: int = Field(256 * 2**20, alias="IMMICH_TRITON_HELD_BYTES", gt=0)
+    """Total of the bodies held in memory at once; further requests wait unread."""
+
+    deadline_s: float = Field(280.0, alias="IMMICH_TRITON_DEADLINE_S", gt=0)
+    """Seconds after which a request is answered in any case. Immich itself gives up after 300."""
+
+    keepalive_s: int = Field(75, alias="MACHINE_LEARNING_HTTP_KEEPALIVE_TIMEOUT_S", gt=0)
+    """Seconds that an idle connection is kept."""
+
+    @property
+    def models(self) -> Path:
+        """The folder of the models as downloaded."""
+        return (self.cache_folder or self.state / "models").expanduser().absolute()
+
+    @property
+    def state(self) -> Path:
+        return self.state_folder.expanduser().absolute()
+
+    @property
+    def repository(self) -> Path:
+        """Triton's model repository."""
+        return self.state / "model_repository"
+
+    @property
+    def demo_models(self) -> Path:
+        return self.state / "demo"
+
+
+def load(**overrides: object) -> Settings:
+    """The settings of the environment, with those of the command line over them.
+
+    Raises:
+        SetupError: a variable has a value that it cannot have; all such are named.
+    """
+    try:
+        return Settings(**{name: value for name, value in overrides.items() if value is not None})  # type: ignore[arg-type]
+    except ValidationError as error:
+        faults = [f"{fault['loc'][0]}: {fault['msg']} (is {fault['input']!r})" for fault in error.errors()]
+        raise SetupError("A setting is wrong. " + "; ".join(faults)) from error
+
+
+def without_effect() -> dict[str, str]:
+    """Variables of Immich's container that are set here and do nothing, with the reason."""
+    return {name: reason for name, reason in _WITHOUT_EFFECT.items() if name in os.environ}
+
+
+def child_environment() -> dict[str, str]:
+    """The environment for Triton's processes: this one, without secrets."""
+    return {name: value for name, value in os.environ.items() if name not in _SECRETS}

@@ -1,0 +1,48 @@
+"""One file a task: an entry of a request → calls of Triton models → the answer in Immich's words."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from adapter.engine import Engine
+from adapter.protocol import Entry, Payload, TypeName
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class ImageSize:
+    height: int
+    width: int
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A task's value for the response; None where none of its types was asked for. `found` is for the log."""
+
+    value: Any
+    image_size: ImageSize | None = None
+    found: int | None = None
+
+
+Task = Callable[[Engine, Mapping[TypeName, Entry], Payload], Coroutine[Any, Any, Answer]]
+
+
+async def gather(*work: Coroutine[Any, Any, T]) -> list[T]:
+    """Runs all at once. The first error is raised as itself, after the others were cancelled."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one) for one in work]
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from errors
+    return [task.result() for task in tasks]
+
+
+def vector_text(embedding: NDArray[np.float32]) -> str:
+    """A vector (D,) as the string that Immich hands to its database."""
+    return orjson.dumps(embedding, option=orjson.OPT_SERIALIZE_NUMPY).decode()

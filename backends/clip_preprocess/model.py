@@ -1,0 +1,31 @@
+"""image ─[decode, resize, crop]→ pixels, image_size"""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import triton_python_backend_utils as pb_utils
+
+from backends.steps import answer_each, read, read_parameters
+from transforms import images
+
+
+class TritonPythonModel:
+    def initialize(self, args):
+        parameters = read_parameters(args)
+        self._size = int(parameters["size"])
+        self._max_pixels = int(parameters["max_pixels"])
+        self._resize = {key: parameters[key] for key in ("resize_mode", "interpolation")}
+        self._pool = ThreadPoolExecutor(os.cpu_count())  # Pillow decodes and resizes without the GIL
+
+    def execute(self, requests):
+        return answer_each(requests, self._answer, self._pool)
+
+    def _answer(self, request):
+        pictures = [images.open_rgb(data, self._max_pixels) for data in read(request, "image").ravel()]
+        pixels = [images.clip_pixels(picture, self._size, **self._resize) for picture in pictures]
+        sizes = np.array([(picture.height, picture.width) for picture in pictures], np.int32)
+        return [pb_utils.Tensor("pixels", np.stack(pixels)), pb_utils.Tensor("image_size", sizes)]
+
+    def finalize(self):
+        self._pool.shutdown()

@@ -1,0 +1,65 @@
+"""What every Python step shares: reading its parameters, and answering each request of a batch by itself.
+
+Imported inside Triton's Python stub only.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import triton_python_backend_utils as pb_utils
+
+from transforms import InputError
+
+Answer = Callable[["pb_utils.InferenceRequest"], Sequence["pb_utils.Tensor"]]
+
+
+def read_parameters(args: dict[str, str]) -> dict[str, str]:
+    """The `parameters` of a model's config.pbtxt."""
+    parameters = json.loads(args["model_config"])["parameters"]
+    return {key: value["string_value"] for key, value in parameters.items()}
+
+
+def answer_each(requests, answer: Answer, pool: ThreadPoolExecutor | None = None):
+    """One response a request, in order. A request that fails is answered with its own error; the others are not harmed.
+
+    Args:
+        requests: what `execute` gets.
+        answer: makes the output tensors of one request.
+        pool: threads to share the requests out to, for work that releases the GIL.
+    """
+    run = map if pool is None else pool.map
+    return list(run(lambda request: _respond(request, answer), requests))
+
+
+def _respond(request, answer: Answer):
+    if request.is_cancelled():
+        return _failure("the request was cancelled", pb_utils.TritonError.CANCELLED)
+    try:
+        return pb_utils.InferenceResponse(answer(request))
+    except InputError as error:
+        return _failure(str(error), pb_utils.TritonError.INVALID_ARG)
+    except Exception as error:  # an exception out of `execute` would harm the whole batch, and the stub
+        pb_utils.Logger.log_error(f"{type(error).__name__}: {error}")
+        return _failure(f"{type(error).__name__}: {error}", pb_utils.TritonError.INTERNAL)
+
+
+def _failure(message: str, code: int):
+    return pb_utils.InferenceResponse(error=pb_utils.TritonError(message, code))
+
+
+def read(request, name: str):
+    """A request's input tensor as a numpy array, batch axis first."""
+    return pb_utils.get_input_tensor_by_name(request, name).as_numpy()
+
+
+def read_one(request, name: str):
+    """The only element of an input of shape (1, 1).
+
+    Raises:
+        InputError: the request holds several; a picture's faces and lines are its own request's.
+    """
+    elements = read(request, name).ravel()
+    if len(elements) != 1:
+        raise InputError(f"{name} has {len(elements)} elements; send one picture a request")
+    return elements[0]

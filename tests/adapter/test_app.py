@@ -1,0 +1,212 @@
+"""The outside of the service, with an engine that answers at once."""
+
+import asyncio
+import json
+import logging
+from collections.abc import Iterator
+from typing import Any, cast
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+
+from adapter.admission import BodyMemory
+from adapter.app import create_app
+from adapter.engine import Engine
+from adapter.errors import BadInput, ModelUnavailable
+from adapter.health import Health
+from adapter.models.catalog import Catalog
+from adapter.models.registry import Registry
+from adapter.protocol import Part
+from adapter.service import Service
+from adapter.settings import Settings
+from adapter.triton import Arrays, Triton
+
+VISUAL = json.dumps({"clip": {"visual": {"modelName": "m"}}})
+TEXTUAL = json.dumps({"clip": {"textual": {"modelName": "m", "options": {"language": "de"}}}})
+IMAGE = {"image": ("blob", b"picture", "application/octet-stream")}
+
+
+class FakeEngine:
+    """Answers every picture with its length as a vector; `fault` is raised instead, `delay_s` waited before."""
+
+    def __init__(self) -> None:
+        self.fault: Exception | None = None
+        self.delay_s = 0.0
+        self.asked: list[tuple[Part, Arrays]] = []
+
+    async def infer(self, part: Part, inputs: Arrays) -> Arrays:
+        self.asked.append((part, inputs))
+        await asyncio.sleep(self.delay_s)
+        if self.fault:
+            raise self.fault
+        return {
+            "embedding": np.array([[0.25, -1.5]], np.float32),
+            "image_size": np.array([[300, 451]], np.int32),
+        }
+
+
+class FakeHealth:
+    trouble: str | None = None
+
+
+@pytest.fixture
+def engine() -> FakeEngine:
+    return FakeEngine()
+
+
+@pytest.fixture
+def health() -> FakeHealth:
+    return FakeHealth()
+
+
+@pytest.fixture
+def client(engine: FakeEngine, health: FakeHealth) -> Iterator[TestClient]:
+    with TestClient(_app(engine, health), raise_server_exceptions=False) as client:
+        yield client
+
+
+def _app(engine: FakeEngine, health: FakeHealth, **options: Any) -> Any:
+    settings = Settings(**options)
+    return create_app(
+        Service(
+            settings=settings,
+            catalog=Catalog(settings.models),
+            triton=cast("Triton", None),
+            registry=cast("Registry", None),
+            engine=cast("Engine", engine),
+            health=cast("Health", health),
+            memory=BodyMemory(settings.held_bytes),
+        )
+    )
+
+
+def test_the_root_says_what_immichs_own_service_says(client: TestClient) -> None:
+    assert client.get("/").json() == {"message": "Immich ML"}
+
+
+def test_ping_is_pong_in_plain_text(client: TestClient) -> None:
+    answer = client.get("/ping")
+    assert (answer.status_code, answer.text) == (200, "pong")
+    assert answer.headers["content-type"].startswith("text/plain")
+
+
+def test_ping_tells_why_predictions_cannot_be_served(client: TestClient, health: FakeHealth) -> None:
+    health.trouble = "models are being loaded"
+    answer = client.get("/ping")
+    assert (answer.status_code, answer.json()) == (503, {"detail": "models are being loaded"})
+
+
+def test_a_picture_is_answered_with_its_vector_as_a_string_and_its_size(client: TestClient) -> None:
+    answer = client.post("/predict", data={"entries": VISUAL}, files=IMAGE)
+    assert answer.json() == {"clip": "[0.25,-1.5]", "imageHeight": 300, "imageWidth": 451}
+
+
+def test_a_text_goes_to_the_text_model_with_its_language(client: TestClient, engine: FakeEngine) -> None:
+    answer = client.post("/predict", data={"entries": TEXTUAL, "text": "ein Hund"})
+    assert answer.json() == {"clip": "[0.25,-1.5]"}
+    part, inputs = engine.asked[0]
+    assert str(part) == "m (clip textual)"
+    assert (inputs["text"][0, 0], inputs["language"][0, 0]) == (b"ein Hund", b"de")
+
+
+def test_an_image_goes_before_a_text(client: TestClient, engine: FakeEngine) -> None:
+    answer = client.post("/predict", data={"entries": VISUAL, "text": "a cat"}, files=IMAGE)
+    assert answer.status_code == 200
+    assert engine.asked[0][1]["image"][0, 0] == b"picture"
+
+
+def test_a_large_picture_stays_in_memory(
+    client: TestClient, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_files(*_: object, **__: object) -> None:
+        raise AssertionError("a temporary file was opened")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", no_files)
+    large = bytes(5 * 2**20)
+    answer = client.post("/predict", data={"entries": VISUAL}, files={"image": ("blob", large)})
+    assert answer.status_code == 200
+    assert engine.asked[0][1]["image"][0, 0] == large
+
+
+@pytest.mark.parametrize(
+    ("form", "files", "status", "detail"),
+    [
+        ({}, IMAGE, 422, "Field required"),
+        ({"entries": ""}, IMAGE, 422, "Field required"),
+        ({"entries": "not json"}, IMAGE, 422, "Invalid request format."),
+        ({"entries": VISUAL}, None, 400, "Either image or text must be provided"),
+        ({"entries": VISUAL, "text": ""}, None, 400, "Either image or text must be provided"),
+        ({"entries": VISUAL, "text": "dog"}, None, 400, "a text was sent"),
+        ({"entries": TEXTUAL}, IMAGE, 400, "an image was sent"),
+        ({"entries": TEXTUAL, "text": "x" * 2**21}, None, 400, "maximum size"),
+        ({"entries": "{}"}, {"image": ("blob", b"no picture")}, 400, "not a picture"),
+    ],
+)
+def test_bad_requests_are_refused_with_the_fault(
+    client: TestClient, form: dict[str, str], files: Any, status: int, detail: str
+) -> None:
+    parts = files or {"extra": ("blob", b"")}  # makes it multipart
+    answer = client.post("/predict", data=form, files=parts)
+    assert answer.status_code == status
+    assert detail in json.dumps(answer.json()["detail"])
+
+
+def test_a_picture_sent_as_a_plain_field_is_refused(client: TestClient) -> None:
+    answer = client.post("/predict", data={"entries": VISUAL, "image": "x"})
+    assert answer.status_code == 422
+    assert answer.json()["detail"][0]["loc"] == ["body", "image"]
+
+
+def test_json_instead_of_a_form_lacks_entries(client: TestClient) -> None:
+    assert client.post("/predict", json={"entries": VISUAL}).status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("fault", "status"), [(BadInput("truncated"), 400), (ModelUnavailable("not in the cache"), 503)]
+)
+def test_an_error_of_the_engine_is_answered_with_its_status_and_reason(
+    client: TestClient, engine: FakeEngine, fault: Exception, status: int
+) -> None:
+    engine.fault = fault
+    answer = client.post("/predict", data={"entries": VISUAL}, files=IMAGE)
+    assert (answer.status_code, answer.json()) == (status, {"detail": str(fault)})
+
+
+def test_a_bug_is_answered_without_its_text(client: TestClient, engine: FakeEngine) -> None:
+    engine.fault = RuntimeError("secret")
+    answer = client.post("/predict", data={"entries": VISUAL}, files=IMAGE)
+    assert answer.status_code == 500
+    assert "secret" not in answer.text
+
+
+def test_an_answer_comes_by_the_deadline(engine: FakeEngine, health: FakeHealth) -> None:
+    engine.delay_s = 60
+    with TestClient(_app(engine, health, deadline_s=0.05)) as client:
+        answer = client.post("/predict", data={"entries": VISUAL}, files=IMAGE)
+    assert (answer.status_code, answer.json()) == (503, {"detail": "No answer within 0.05 s."})
+
+
+@pytest.mark.parametrize("declared", [True, False])
+def test_a_body_over_the_limit_is_refused(engine: FakeEngine, health: FakeHealth, declared: bool) -> None:
+    body = bytes(2000)
+    with TestClient(_app(engine, health, max_body_bytes=1000)) as client:
+        answer = client.post(
+            "/predict",
+            content=body if declared else iter([body]),
+            headers={"content-type": "multipart/form-data; boundary=x"},
+        )
+    assert answer.status_code == 413
+    assert "limit" in answer.json()["detail"]
+
+
+def test_a_request_is_logged_in_one_line_without_what_was_sent(
+    client: TestClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "adapter.requests")
+    client.post("/predict", data={"entries": TEXTUAL, "text": "private words"})
+    lines = [record.getMessage() for record in caplog.records if record.name == "adapter.requests"]
+    assert len(lines) == 1
+    assert lines[0].startswith("POST /predict: m (clip textual), ")
+    assert lines[0].endswith(" ms, 200")
+    assert "private" not in caplog.text

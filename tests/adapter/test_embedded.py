@@ -1,0 +1,76 @@
+"""The parts of the embedded Triton that need no Triton."""
+
+import logging
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from adapter import embedded, server
+from adapter.errors import SetupError
+
+
+@pytest.mark.parametrize(
+    ("line", "level", "message"),
+    [
+        ('I1122 18:45:00.12 77 server.cc:604] "Started"', logging.DEBUG, "Started"),
+        ("E1122 18:45:00.12 77 model.cc:1] broken", logging.ERROR, "broken"),
+        (
+            'W1122 18:45:00.12 77 cuda.cc:5] "CUDA memory pool disabled"',
+            logging.DEBUG,
+            "CUDA memory pool disabled",
+        ),
+        ("| Model | Version |", logging.DEBUG, "| Model | Version |"),
+    ],
+)
+def test_a_line_of_tritons_log_keeps_its_level_and_loses_its_prefix(
+    line: str, level: int, message: str
+) -> None:
+    assert embedded.read_log_line(line) == (level, message)
+
+
+def test_shared_memory_of_a_dead_process_is_swept_and_that_of_others_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedded, "SHARED_MEMORY", tmp_path)
+    dead, alive = 4_190_000, os.getppid()
+    for pid in (dead, alive, os.getpid()):
+        (tmp_path / f"{embedded.shared_memory_prefix(pid)}region_0").touch()
+    (tmp_path / "somebody_elses").touch()
+    embedded.sweep_shared_memory(os.getpid())
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        ["somebody_elses", f"immich_triton_{alive}_region_0"]
+    )
+
+
+def test_a_missing_libpython_is_named_with_the_command_that_installs_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Path, "exists", lambda _: False)
+    with pytest.raises(SetupError, match=r"apt-get install libpython3\.1"):
+        embedded.find_libpython()
+
+
+def test_numpy_2_is_named_with_the_command_that_mends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedded, "version", lambda _: "2.3.1")
+    with pytest.raises(SetupError, match="pip install 'numpy<2'"):
+        embedded.locate()
+
+
+def test_a_missing_triton_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with pytest.raises(SetupError, match=r"immich-triton\[embedded\]"):
+        embedded.locate()
+
+
+def test_a_busy_port_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(SetupError, match=f"Port {port} is taken"):
+            server.listen("127.0.0.1", port)
+
+
+def test_every_interface_is_ipv4_too() -> None:
+    with server.listen("[::]", 0) as listener:
+        socket.create_connection(("127.0.0.1", listener.getsockname()[1])).close()

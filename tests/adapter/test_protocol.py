@@ -1,0 +1,91 @@
+"""What `entries` may say."""
+
+import pytest
+
+from adapter.errors import BadInput, InvalidEntries
+from adapter.protocol import (
+    Part,
+    Payload,
+    TaskName,
+    TypeName,
+    check_payload,
+    clean_name,
+    parse_entries,
+)
+
+VISUAL = '{"clip": {"visual": {"modelName": "ViT-B-32__openai"}}}'
+
+
+def test_a_task_is_read_with_its_model_and_default_options() -> None:
+    entries = parse_entries('{"ocr": {"detection": {"modelName": "PP-OCRv5_mobile"}}}')
+    entry = entries[TaskName.OCR][TypeName.DETECTION]
+    assert entry.part == Part(TaskName.OCR, TypeName.DETECTION, "PP-OCRv5_mobile")
+    assert entry.options.model_dump() == {"min_score": 0.5, "max_resolution": 736, "score_mode": "fast"}
+
+
+def test_options_that_immich_sends_are_read() -> None:
+    raw = '{"facial-recognition": {"detection": {"modelName": "b", "options": {"minScore": 0.3}}}}'
+    assert parse_entries(raw)[TaskName.FACES][TypeName.DETECTION].options.min_score == 0.3
+
+
+def test_unknown_options_and_keys_are_ignored() -> None:
+    raw = '{"clip": {"visual": {"modelName": "m", "foo": 1, "options": {"bar": 2}}}}'
+    assert parse_entries(raw)[TaskName.CLIP][TypeName.VISUAL].part.name == "m"
+
+
+def test_no_tasks_are_legal() -> None:
+    assert parse_entries("{}") == {}
+    assert parse_entries('{"clip": {}}') == {TaskName.CLIP: {}}
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        *("not json", '{"clip":', "[]", "5", "null", '{"clip": []}', '{"clip": {"visual": {}}}'),
+        *('{"clip": {"visual": null}}', '{"clip": {"visual": []}}', '{"clip": {"visual": {"modelName": 5}}}'),
+        '{"clip": {"visual": {"modelName": ""}}}',
+        '{"clip": {"visual": {"modelName": "a/.."}}}',
+        '{"clip": {"visual": {"modelName": "a", "options": null}}}',
+        '{"clip": {"visual": {"modelName": "a", "options": []}}}',
+        '{"clip": {"detection": {"modelName": "a"}}}',
+        '{"clup": {"visual": {"modelName": "a"}}}',
+        '{"clip": {"textual": {"modelName": "a", "options": {"language": 5}}}}',
+        '{"ocr": {"detection": {"modelName": "a", "options": {"minScore": "0.5"}}}}',
+        '{"ocr": {"detection": {"modelName": "a", "options": {"minScore": true}}}}',
+        '{"ocr": {"detection": {"modelName": "a", "options": {"minScore": NaN}}}}',
+        '{"ocr": {"detection": {"modelName": "a", "options": {"maxResolution": 0}}}}',
+        '{"ocr": {"detection": {"modelName": "a", "options": {"scoreMode": "exact"}}}}',
+    ],
+)
+def test_malformed_entries_are_refused(raw: str) -> None:
+    with pytest.raises(InvalidEntries):
+        parse_entries(raw)
+
+
+def test_the_fault_is_named() -> None:
+    with pytest.raises(InvalidEntries, match=r"ocr detection: minScore: .*number"):
+        parse_entries('{"ocr": {"detection": {"modelName": "a", "options": {"minScore": "0.5"}}}}')
+
+
+def test_recognition_needs_detection() -> None:
+    with pytest.raises(BadInput, match="depends on the output of detection"):
+        parse_entries('{"facial-recognition": {"recognition": {"modelName": "buffalo_s"}}}')
+
+
+@pytest.mark.parametrize(
+    ("sent", "cleaned"),
+    [
+        ("immich-app/ViT-B-32__openai", "ViT-B-32__openai"),
+        ("a.b:c\\d", "ab_c_d"),
+        ("../../etc/passwd", "passwd"),
+    ],
+)
+def test_a_model_name_is_cleaned_as_immich_does(sent: str, cleaned: str) -> None:
+    assert clean_name(sent) == cleaned
+
+
+def test_a_payload_of_the_wrong_kind_is_refused() -> None:
+    entries = parse_entries(VISUAL)
+    check_payload(entries, Payload(image=b"x"))
+    with pytest.raises(BadInput, match="a text was sent"):
+        check_payload(entries, Payload(text="dog"))

@@ -1,0 +1,43 @@
+"""Settings come from Immich's variables, and a wrong one is named."""
+
+from pathlib import Path
+
+import pytest
+
+from adapter import settings
+from adapter.errors import SetupError
+from adapter.settings import Settings
+
+
+def test_every_setting_is_documented() -> None:
+    assert [name for name, field in Settings.model_fields.items() if not field.description] == []
+
+
+def test_immichs_variables_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IMMICH_PORT", "4004")
+    monkeypatch.setenv("MACHINE_LEARNING_CACHE_FOLDER", "/models")
+    monkeypatch.setenv("MACHINE_LEARNING_PRELOAD__CLIP__VISUAL", "ViT-B-32__openai, demo-clip")
+    loaded = settings.load()
+    assert (loaded.port, loaded.models) == (4004, Path("/models"))
+    assert loaded.preload_clip_visual == ("ViT-B-32__openai", "demo-clip")
+
+
+def test_the_command_line_goes_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IMMICH_PORT", "4004")
+    assert settings.load(port=5005, host=None).port == 5005
+
+
+def test_a_wrong_value_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IMMICH_PORT", "many")
+    with pytest.raises(SetupError, match=r"IMMICH_PORT: .*integer.*'many'"):
+        settings.load()
+
+
+def test_variables_without_effect_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MACHINE_LEARNING_WORKERS", "4")
+    assert "one adapter process" in settings.without_effect()["MACHINE_LEARNING_WORKERS"]
+
+
+def test_secrets_are_not_handed_to_triton(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "secret")
+    assert "secret" not in settings.child_environment().values()

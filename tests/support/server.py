@@ -1,0 +1,101 @@
+"""Starts `immich-triton serve` as a user does, and speaks to it as Immich does."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+from numpy.typing import NDArray
+
+from adapter.embedded import free_port
+
+START_TIMEOUT_S = 60
+
+
+class Server:
+    """A service of its own port, state folder and Triton; a context manager.
+
+    Args:
+        state: an empty folder.
+        models: the cache folder.
+        variables: more of the environment.
+    """
+
+    def __init__(self, state: Path, models: Path, **variables: str) -> None:
+        self.port = free_port()
+        self.triton_port = free_port()
+        self.log = state / "serve.log"
+        self._environment = {
+            **os.environ,
+            "IMMICH_HOST": "127.0.0.1",
+            "IMMICH_PORT": str(self.port),
+            "IMMICH_TRITON_PORT": str(self.triton_port),
+            "IMMICH_TRITON_STATE_FOLDER": str(state),
+            "MACHINE_LEARNING_CACHE_FOLDER": str(models),
+            "HF_HUB_OFFLINE": "1",
+            **variables,
+        }
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def triton_url(self) -> str:
+        return f"http://127.0.0.1:{self.triton_port}"
+
+    def __enter__(self) -> "Server":
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "adapter", "serve"], env=self._environment, stdout=log, stderr=log
+            )
+        self.client = httpx.Client(base_url=self.url, timeout=300, limits=httpx.Limits(max_connections=64))
+        self.wait_for_ping()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.client.close()
+        self.process.terminate()
+        try:
+            self.process.wait(15)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise
+
+    def wait_for_ping(self, timeout_s: float = START_TIMEOUT_S) -> None:
+        """Waits until `/ping` says pong."""
+        end = time.monotonic() + timeout_s
+        while time.monotonic() < end and self.process.poll() is None:
+            try:
+                if self.client.get("/ping").text == "pong":
+                    return
+            except httpx.TransportError:
+                pass
+            time.sleep(0.05)
+        raise AssertionError(f"the service did not start:\n{self.log.read_text()}")
+
+    def predict(
+        self, entries: dict[str, Any], image: bytes | None = None, text: str | None = None
+    ) -> httpx.Response:
+        """`POST /predict`, as Immich sends it."""
+        data = {"entries": json.dumps(entries), **({} if text is None else {"text": text})}
+        files = {"image": ("blob", image)} if image is not None else {"": ("", b"")}
+        return self.client.post("/predict", data=data, files=files)
+
+    def clip(self, name: str, image: bytes | None = None, text: str | None = None) -> NDArray[np.float32]:
+        """The vector of a picture or a text."""
+        kind = "visual" if image is not None else "textual"
+        answer = self.predict({"clip": {kind: {"modelName": name}}}, image, text)
+        assert answer.status_code == 200, answer.text
+        return np.array(json.loads(answer.json()["clip"]), np.float32)
+
+    def statistics(self, model: str) -> dict[str, Any]:
+        """Triton's own counters of a model."""
+        answer = httpx.get(f"{self.triton_url}/v2/models/{model}/stats").json()
+        statistics: dict[str, Any] = answer["model_stats"][0]
+        return statistics

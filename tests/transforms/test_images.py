@@ -1,0 +1,415 @@
+"""Decoding and cropping, against plain Pillow and against the original service's vectors."""
+
+import hashlib
+import io
+import json
+import os
+import struct
+import sys
+import warnings
+import zlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from PIL import Image, ImageCms
+
+from transforms import InputError, images
+
+SHARED = Path(__file__).parents[2].parent / "shared"
+LIMIT = 2_000_000
+MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "I", "I;16", "F", "HSV", "LAB")
+
+
+def pattern(width: int = 53, height: int = 37) -> Image.Image:
+    y, x = np.mgrid[:height, :width]
+    return Image.fromarray(np.stack([x * x + y * 7, x * y, x * 31 + y * y * 3], -1).astype(np.uint8))
+
+
+def pattern_in(mode: str) -> Image.Image:
+    rgb = pattern()
+    match mode:
+        case "I;16":
+            return Image.fromarray(np.asarray(rgb.convert("L")).astype(np.uint16) * 257)
+        case "PA":
+            return rgb.convert("P").convert("PA")
+        case "LAB":
+            profiles = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
+            lab = ImageCms.profileToProfile(rgb, *profiles, outputMode="LAB")
+            assert lab is not None
+            return lab
+        case _:
+            return rgb.convert(mode)
+
+
+def encode(image: Image.Image, name: str, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, name, **options)
+    return buffer.getvalue()
+
+
+def every_encoding() -> Iterator[tuple[str, bytes]]:
+    """All modes in all formats that Pillow both writes and reads."""
+    for name in sorted(Image.SAVE.keys() & set(images.FORMATS) | {"MPO"}):
+        for mode in MODES:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                try:
+                    yield f"{name}-{mode}", encode(pattern_in(mode), name)
+                except (OSError, ValueError, KeyError, TypeError):
+                    continue  # this format has no such mode
+
+
+ENCODED = dict(every_encoding())
+ONE_OF_EACH = {key.partition("-")[0]: key for key in reversed(ENCODED)} | {
+    "JPEG": "JPEG-RGB",
+    "TIFF": "TIFF-RGB",
+}
+
+
+def by_pillow(data: bytes) -> NDArray[np.uint8]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+
+
+def png(width: int, height: int) -> bytes:
+    """A PNG whose header announces a size, with next to no pixels behind it."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(b"\0" * 99))
+        + chunk(b"IEND", b"")
+    )
+
+
+def fault(data: bytes, max_pixels: int = LIMIT) -> str:
+    with pytest.raises(InputError) as caught:
+        images.decode(data, max_pixels)
+    return str(caught.value)
+
+
+class TestDecode:
+    @pytest.mark.parametrize("key", ENCODED)
+    def test_every_mode_in_every_format_is_as_pillow_converts_it(self, key: str) -> None:
+        pixels = images.decode(ENCODED[key], LIMIT)
+        assert pixels.dtype == np.uint8
+        np.testing.assert_array_equal(pixels, by_pillow(ENCODED[key]))
+
+    def test_the_matrix_of_modes_and_formats_is_not_empty(self) -> None:
+        assert len(ENCODED) > 140
+        assert len(ONE_OF_EACH) > 20
+
+    def test_alpha_is_dropped_and_not_blended(self) -> None:
+        data = encode(Image.new("RGBA", (2, 2), (10, 20, 30, 0)), "PNG")
+        assert images.decode(data, LIMIT)[0, 0].tolist() == [10, 20, 30]
+
+    @pytest.mark.parametrize("name", ["JPEG", "PNG", "WEBP", "AVIF"])
+    def test_exif_orientation_is_ignored(self, name: str) -> None:
+        exif = Image.Exif()
+        exif[0x0112] = 6  # turn by 90 degrees
+        turned, plain = encode(pattern(), name, exif=exif), encode(pattern(), name)
+        assert Image.open(io.BytesIO(turned)).getexif()[0x0112] == 6
+        np.testing.assert_array_equal(images.decode(turned, LIMIT), images.decode(plain, LIMIT))
+
+    def test_the_orientation_tag_of_tiff_is_applied_as_pillow_does(self) -> None:
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        assert images.decode(encode(pattern(53, 37), "TIFF", exif=exif), LIMIT).shape == (53, 37, 3)
+
+    @pytest.mark.parametrize("name", ["GIF", "WEBP", "PNG", "TIFF", "AVIF", "MPO"])
+    def test_of_an_animation_the_first_frame_counts(self, name: str) -> None:
+        frames = [Image.new("RGB", (64, 48), color) for color in ("red", "lime", "blue")]
+        data = encode(frames[0], name, save_all=True, append_images=frames[1:])
+        assert getattr(Image.open(io.BytesIO(data)), "n_frames", 1) == 3
+        pixels = images.decode(data, LIMIT)
+        assert np.abs(pixels.astype(int) - [255, 0, 0]).max() <= 3
+
+    def test_garbage_after_the_picture_does_no_harm(self) -> None:
+        data = ENCODED["JPEG-RGB"]
+        np.testing.assert_array_equal(
+            images.decode(data + b"garbage" * 99, LIMIT), images.decode(data, LIMIT)
+        )
+
+
+class TestFaults:
+    def test_an_empty_file_is_called_empty(self) -> None:
+        assert "empty" in fault(b"")
+
+    @pytest.mark.parametrize("data", [b"a", b"\0" * 100, b"hello, world" * 20, b"<svg></svg>", b"%PDF-1.7\n"])
+    def test_other_files_are_called_no_picture(self, data: bytes) -> None:
+        assert "not a picture" in fault(data)
+
+    @pytest.mark.parametrize("key", [key for key in ONE_OF_EACH.values() if not key.startswith("PCX")])
+    def test_a_truncated_picture_is_refused_or_complete(self, key: str) -> None:
+        """PCX keeps its palette behind the pixels: without it, it is a whole gray picture, to Pillow too."""
+        data, refused = ENCODED[key], 0
+        whole = images.decode(data, LIMIT)
+        for cut in np.linspace(1, len(data) - 1, 25).astype(int):
+            try:
+                pixels = images.decode(data[:cut], LIMIT)
+            except InputError:
+                refused += 1
+            else:
+                np.testing.assert_array_equal(pixels, whole)
+        assert refused > 10
+
+    @pytest.mark.parametrize(
+        "key", ["JPEG-RGB", "PNG-RGB", "WEBP-RGB", "GIF-P", "TIFF-RGB", "AVIF-RGB", "BMP-RGB"]
+    )
+    @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+    def test_a_truncated_picture_is_called_truncated(self, key: str, share: float) -> None:
+        assert "truncated" in fault(ENCODED[key][: int(len(ENCODED[key]) * share)])
+
+    def test_eps_is_refused_by_name(self) -> None:
+        assert "EPS" in fault(encode(pattern(), "EPS"))
+
+    def test_iptc_which_opens_what_it_holds_with_any_plugin_is_refused(self) -> None:
+        data = iptc(encode(pattern().convert("L"), "JPEG"))
+        assert by_pillow(data).shape == (37, 53, 3)
+        assert "not a picture" in fault(data)
+
+    def test_a_picture_over_the_limit_is_told_both_numbers(self) -> None:
+        message = fault(png(60_000, 60_000), 50_000_000)
+        assert "3600000000" in message
+        assert "50000000" in message
+
+    @pytest.mark.parametrize("key", ONE_OF_EACH.values())
+    def test_the_limit_is_exact_in_every_format(self, key: str) -> None:
+        height, width, _ = images.decode(ENCODED[key], LIMIT).shape
+        images.decode(ENCODED[key], width * height)
+        assert "over the limit" in fault(ENCODED[key], width * height - 1)
+
+    def test_a_huge_picture_inside_a_small_icon_is_refused_before_it_is_decoded(self) -> None:
+        inner = png(60_000, 60_000)
+        icon = struct.pack("<HHHBBBBHHII", 0, 1, 1, 16, 16, 0, 0, 1, 32, len(inner), 22) + inner
+        assert "3600000000" in fault(icon)
+
+    def test_our_limit_stands_in_for_pillows(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+        images.decode(ENCODED["PNG-RGB"], LIMIT)
+
+    def test_outside_of_decode_pillows_own_limit_stays(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+        with pytest.raises(Image.DecompressionBombError):
+            Image.open(io.BytesIO(ENCODED["PNG-RGB"]))
+
+    def test_threads_with_different_limits_do_not_meet(self) -> None:
+        def is_refused(limit: int) -> bool:
+            try:
+                images.decode(ENCODED["JPEG-RGB"], limit)
+            except InputError:
+                return True
+            return False
+
+        with ThreadPoolExecutor(8) as pool:
+            assert list(pool.map(is_refused, [100, LIMIT] * 100)) == [True, False] * 100
+
+    @given(st.binary(max_size=300))
+    @settings(max_examples=200, deadline=None)
+    def test_random_bytes_raise_nothing_else(self, data: bytes) -> None:
+        fault(data)
+
+    @given(st.sampled_from(sorted(ENCODED)), st.data())
+    @settings(max_examples=300, deadline=None)
+    def test_damaged_files_raise_nothing_else(self, key: str, data: st.DataObject) -> None:
+        damaged = bytearray(ENCODED[key])
+        near_header = st.integers(0, min(200, len(damaged) - 1))
+        anywhere = st.integers(0, len(damaged) - 1)
+        for at in data.draw(st.lists(near_header | anywhere, min_size=1, max_size=6)):
+            damaged[at] = data.draw(st.integers(0, 255))
+        try:
+            images.decode(bytes(damaged), LIMIT)
+        except InputError as error:
+            assert str(error)
+
+
+class TestSideEffects:
+    def test_warnings_of_pillow_stay_inside(self) -> None:
+        palette = pattern().convert("P")
+        palette.info["transparency"] = bytes(range(256))
+        data = encode(palette, "PNG")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            with pytest.raises(UserWarning, match="Transparency"):
+                Image.open(io.BytesIO(data)).convert("RGB")
+            images.decode(data, LIMIT)
+
+    def test_no_file_is_opened_and_no_program_started(self) -> None:
+        images.decode(ENCODED["TIFF-RGB"], LIMIT)
+        eps = encode(pattern(), "EPS")
+        with audited("open", "subprocess.Popen", "os.posix_spawn", "os.fork") as events:
+            for key in ONE_OF_EACH.values():
+                images.decode(ENCODED[key], LIMIT)
+            fault(eps)
+        assert events == []
+
+    def test_no_descriptor_stays_open(self) -> None:
+        if not Path("/proc/self/fd").exists():
+            pytest.skip("no /proc here")
+        before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+        for key in ONE_OF_EACH.values():
+            images.decode(ENCODED[key], LIMIT)
+            fault(ENCODED[key][:30])
+        assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+
+
+_audit: list[tuple[frozenset[str], list[str]]] = []  # audit hooks cannot be removed: one, told when to listen
+
+
+def _listen(event: str, args: tuple[object, ...]) -> None:
+    for wanted, seen in _audit:
+        if event in wanted:
+            seen.append(f"{event} {args[:1]}")
+
+
+sys.addaudithook(_listen)
+
+
+@contextmanager
+def audited(*names: str) -> Iterator[list[str]]:
+    seen: list[str] = []
+    _audit.append((frozenset(names), seen))
+    try:
+        yield seen
+    finally:
+        _audit.pop()
+
+
+def iptc(body: bytes) -> bytes:
+    """An IPTC record of a gray picture of 53 x 37 around another file."""
+
+    def field(number: int, value: bytes) -> bytes:
+        return bytes([0x1C, 3, number]) + struct.pack(">H", len(value)) + value
+
+    header = field(60, b"\x01\x00") + field(20, b"\0\x35") + field(30, b"\0\x25") + field(120, b"\x05")
+    return header + b"\x1c\x08\x0a\x84\0" + struct.pack(">I", len(body)) + body
+
+
+def crop_directly(image: Image.Image, size: int, resampling: Image.Resampling) -> NDArray[np.uint8]:
+    """Resize and crop in Pillow's own words."""
+    w, h = image.size
+    to = (size, int((h / w) * size)) if w < h else (int((w / h) * size), size)
+    left, top = int(to[0] / 2 - size / 2), int(to[1] / 2 - size / 2)
+    return np.asarray(image.resize(to, resampling).crop((left, top, left + size, top + size)))
+
+
+class TestClipPixels:
+    SIZES = (
+        (1, 1),
+        (31, 31),
+        (33, 40),
+        (53, 37),
+        (224, 224),
+        (225, 224),
+        (451, 300),
+        (300, 451),
+        (1440, 1080),
+        (640, 31),
+    )
+
+    @pytest.mark.parametrize("interpolation", list(images.Interpolation))
+    @pytest.mark.parametrize("shape", SIZES)
+    def test_crop_equals_pillows_bit_for_bit(
+        self, shape: tuple[int, int], interpolation: images.Interpolation
+    ) -> None:
+        image = pattern(*shape)
+        for size in (32, 224):
+            pixels = images.clip_pixels(image, size, interpolation=interpolation)
+            np.testing.assert_array_equal(pixels, crop_directly(image, size, interpolation.resampling))
+
+    def test_tall_pictures_are_as_pillow_had_them_before_version_13(self) -> None:
+        """The digest was made with Pillow 11.3.0 and 12.2.0."""
+        pixels = images.clip_pixels(pattern(200, 450), 32)
+        assert hashlib.sha256(pixels.tobytes()).hexdigest()[:16] == "1aadaef43ffd243f"
+
+    def test_bicubic_and_the_short_side_are_the_default(self) -> None:
+        image = pattern(100, 60)
+        expected = images.clip_pixels(image, 32, resize_mode="shortest", interpolation="bicubic")
+        np.testing.assert_array_equal(images.clip_pixels(image, 32), expected)
+        assert not np.array_equal(images.clip_pixels(image, 32, interpolation="bilinear"), expected)
+
+    @pytest.mark.parametrize("shape", [(53, 37), (37, 53), (640, 480), (10, 10)])
+    def test_squash_keeps_the_whole_picture(self, shape: tuple[int, int]) -> None:
+        image = pattern(*shape)
+        expected = np.asarray(image.resize((64, 64), Image.Resampling.BICUBIC))
+        np.testing.assert_array_equal(images.clip_pixels(image, 64, resize_mode="squash"), expected)
+
+    @pytest.mark.parametrize("options", [{"resize_mode": "longest"}, {"interpolation": "random"}])
+    def test_unknown_ways_are_refused(self, options: dict[str, str]) -> None:
+        with pytest.raises(ValueError, match=r"longest|random"):
+            images.clip_pixels(pattern(), 32, **options)
+
+    @pytest.mark.parametrize("interpolation", ["bicubic", "bilinear", "lanczos"])
+    @pytest.mark.parametrize("shape", [(1, 900), (900, 1), (3, 1499), (2000, 7), (220, 6600), (40, 3001)])
+    def test_computing_only_the_crop_is_within_one_level(
+        self, shape: tuple[int, int], interpolation: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        noise = np.random.default_rng(0).integers(0, 256, (shape[1], shape[0], 3), dtype=np.uint8)
+        image = Image.fromarray(noise)
+        whole = images.clip_pixels(image, 64, interpolation=interpolation)
+        monkeypatch.setattr(images, "MAX_RESIZED_PIXELS", 0)
+        part = images.clip_pixels(image, 64, interpolation=interpolation)
+        difference = np.abs(whole.astype(int) - part)
+        assert difference.max() <= 1
+        assert (difference > 0).mean() < 0.001
+
+    @pytest.mark.parametrize("shape", [(1, 3000), (4_000_000, 1), (1, 2_000_000)])
+    @pytest.mark.parametrize("resize_mode", list(images.ResizeMode))
+    def test_a_thread_of_a_picture_needs_no_room(self, shape: tuple[int, int], resize_mode: str) -> None:
+        """In full these would be up to 200 gigapixels."""
+        pixels = images.clip_pixels(Image.new("RGB", shape, "teal"), 224, resize_mode=resize_mode)
+        assert pixels.shape == (224, 224, 3)
+        assert (pixels == [0, 128, 128]).all()
+
+    def test_normalize_is_the_formula_of_the_original(self) -> None:
+        pixels = images.clip_pixels(pattern(), 32)
+        mean, std = [0.48, 0.45, 0.40], [0.26, 0.25, 0.27]
+        batch = images.normalize(np.stack([pixels, pixels[::-1]]), mean, std)
+        assert batch.shape == (2, 3, 32, 32)
+        assert batch.dtype == np.float32
+        scaled = (pixels.astype(np.float32) / 255.0 - np.array(mean, np.float32)) / np.array(std, np.float32)
+        np.testing.assert_array_equal(batch[0], scaled.transpose(2, 0, 1))
+        np.testing.assert_array_equal(images.normalize(pixels, mean, std), batch[:1])
+
+
+@pytest.fixture(scope="module")
+def encoder() -> onnxruntime.InferenceSession:
+    return onnxruntime.InferenceSession(SHARED / "models/clip/ViT-T-32__small/visual/model.onnx")
+
+
+@pytest.mark.skipif(not SHARED.exists(), reason=f"no golden answers: {SHARED} is absent")
+class TestGolden:
+    @staticmethod
+    def cases() -> list[dict[str, Any]]:
+        if not SHARED.exists():
+            return []
+        cases = json.loads((SHARED / "golden/cases.json").read_text())
+        return [case for case in cases if case["group"] == "clip-visual" and case["status"] == 200]
+
+    @pytest.mark.parametrize("case", cases(), ids=lambda case: str(case["id"]))
+    def test_pictures_get_the_vectors_of_the_original(
+        self, case: dict[str, Any], encoder: onnxruntime.InferenceSession
+    ) -> None:
+        config = json.loads((SHARED / "models/clip/ViT-T-32__small/visual/preprocess_cfg.json").read_text())
+        image = images.open_rgb((SHARED / "golden/images" / case["image"]).read_bytes(), 50_000_000)
+        pixels = images.clip_pixels(image, config["size"])
+        vector = encoder.run(None, {"image": images.normalize(pixels, config["mean"], config["std"])})[0][0]
+        expected = json.loads(case["body"])
+        original = np.array(json.loads(expected["clip"]))
+        assert (image.height, image.width) == (expected["imageHeight"], expected["imageWidth"])
+        assert vector @ original / np.linalg.norm(vector) / np.linalg.norm(original) >= 0.9999
+        assert np.abs(vector - original).max() <= 1e-4

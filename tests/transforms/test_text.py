@@ -1,0 +1,194 @@
+"""Tokenising, against the tokenizers library and against the original service's vectors."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+import tokenizers
+from hypothesis import given
+from hypothesis import strategies as st
+from tokenizers import models, pre_tokenizers, processors
+
+from transforms import InputError
+from transforms.flores import WEBLATE_TO_FLORES, flores_code
+from transforms.text import Tokenizer, clean
+
+SHARED = Path(__file__).parents[2].parent / "shared"
+MODEL = SHARED / "models/clip/ViT-T-32__small"
+WORDS = ["<pad>", "<s>", "</s>", "<unk>", "a", "red", "dog", "A", "deu_Latna", "eng_Latna", ",", "-", "ｅ"]
+
+
+@pytest.fixture
+def words(tmp_path: Path) -> Path:
+    """A `tokenizer.json` that splits at white space and punctuation: one id a word, its place in `WORDS`."""
+    tokenizer = tokenizers.Tokenizer(
+        models.WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="<unk>")
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(tokenizers.Regex(r" |(?=[,-])"), "removed")
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", 1), ("</s>", 2)]
+    )
+    path = tmp_path / "tokenizer.json"
+    tokenizer.save(str(path))
+    return path
+
+
+class TestClean:
+    @pytest.mark.parametrize(
+        "text",
+        ["a red dog", " a  red dog ", "a\tred\r\ndog\n", "a\u00a0red\u3000dog", "\u2003a red\x0bdog\x85"],
+    )
+    def test_white_space_of_any_kind_becomes_single_blanks(self, text: str) -> None:
+        assert clean(text, canonicalize=False) == "a red dog"
+
+    def test_without_canonicalisation_nothing_else_changes(self) -> None:
+        assert clean("It's  A Dog, Größe!", canonicalize=False) == "It's A Dog, Größe!"
+
+    def test_canonicalisation_removes_ascii_punctuation_and_case(self) -> None:
+        assert clean("It's A Dog_1, “Größe”!", canonicalize=True) == "its a dog1 “größe”"
+
+    def test_white_space_is_folded_before_punctuation_goes(self) -> None:
+        assert clean("a - b", canonicalize=True) == "a  b"
+
+    @given(st.text())
+    def test_no_text_breaks_it(self, text: str) -> None:
+        assert clean(text, canonicalize=False) == " ".join(text.split())
+        clean(text, canonicalize=True)
+
+
+class TestTokenizer:
+    def test_texts_are_padded_at_the_end(self, words: Path) -> None:
+        tokens = Tokenizer(words, pad_token="<pad>", context_length=6).encode(["a red dog", "dog", ""])
+        assert tokens.ids.dtype == tokens.mask.dtype == np.int32
+        assert tokens.ids.tolist() == [[1, 4, 5, 6, 2, 0], [1, 6, 2, 0, 0, 0], [1, 2, 0, 0, 0, 0]]
+        assert tokens.mask.tolist() == [[1, 1, 1, 1, 1, 0], [1, 1, 1, 0, 0, 0], [1, 1, 0, 0, 0, 0]]
+
+    def test_long_texts_are_cut_and_keep_their_end_mark(self, words: Path) -> None:
+        tokens = Tokenizer(words, pad_token="<pad>", context_length=5).encode(["a red dog a red dog"])
+        assert tokens.ids.tolist() == [[1, 4, 5, 6, 2]]
+        assert tokens.mask.tolist() == [[1, 1, 1, 1, 1]]
+
+    def test_another_token_may_pad(self, words: Path) -> None:
+        tokens = Tokenizer(words, pad_token="</s>", context_length=5).encode(["a"])
+        assert tokens.ids.tolist() == [[1, 4, 2, 2, 2]]
+        assert tokens.mask.tolist() == [[1, 1, 1, 0, 0]]
+
+    def test_77_ids_are_the_default(self, words: Path) -> None:
+        assert Tokenizer(words, pad_token="<pad>").encode(["a"]).ids.shape == (1, 77)
+
+    def test_padding_written_in_the_file_does_not_count(self, words: Path) -> None:
+        tokenizer = tokenizers.Tokenizer.from_file(str(words))
+        tokenizer.enable_padding(direction="left", length=20, pad_id=3, pad_token="<unk>")
+        tokenizer.enable_truncation(2)
+        tokenizer.save(str(words))
+        assert Tokenizer(words, pad_token="<pad>", context_length=4).encode(["a"]).ids.tolist() == [
+            [1, 4, 2, 0]
+        ]
+
+    def test_canonicalisation_is_a_choice(self, words: Path) -> None:
+        plain = Tokenizer(words, pad_token="<pad>", context_length=4)
+        canonical = Tokenizer(words, pad_token="<pad>", context_length=4, canonicalize=True)
+        assert plain.encode(["A"]).ids.tolist() == [[1, 7, 2, 0]]
+        assert canonical.encode(["A!"]).ids.tolist() == [[1, 4, 2, 0]]
+
+    def test_a_batch_equals_single_texts(self, words: Path) -> None:
+        tokenizer, texts = Tokenizer(words, pad_token="<pad>", context_length=6), ["a red dog", "", "red"]
+        singles = np.concatenate([tokenizer.encode([text]).ids for text in texts])
+        np.testing.assert_array_equal(tokenizer.encode(texts).ids, singles)
+
+    @pytest.mark.parametrize(
+        ("language", "first"), [("de", "deu_Latna"), ("xx", "eng_Latna"), (None, "a"), ("", "a")]
+    )
+    def test_the_language_goes_before_the_text_without_a_blank(
+        self, words: Path, language: str | None, first: str
+    ) -> None:
+        tokenizer = Tokenizer(words, pad_token="<pad>", context_length=4, language_prefix=True)
+        assert tokenizer.encode(["a"], [language]).ids.tolist() == [[1, WORDS.index(first), 2, 0]]
+
+    def test_the_language_is_ignored_by_other_models(self, words: Path) -> None:
+        tokenizer = Tokenizer(words, pad_token="<pad>", context_length=4)
+        assert tokenizer.encode(["a"], ["de"]).ids.tolist() == [[1, 4, 2, 0]]
+
+    def test_half_a_surrogate_pair_is_the_clients_fault(self, words: Path) -> None:
+        with pytest.raises(InputError, match="Unicode"):
+            Tokenizer(words, pad_token="<pad>").encode(["\ud83d"])
+
+    def test_a_file_that_is_no_tokenizer_is_named(self, tmp_path: Path) -> None:
+        path = tmp_path / "tokenizer.json"
+        path.write_text("{}")
+        with pytest.raises(ValueError, match=r"tokenizer\.json is not a tokenizer"):
+            Tokenizer(path, pad_token="<pad>")
+
+    def test_an_unknown_pad_token_is_named(self, words: Path) -> None:
+        with pytest.raises(ValueError, match="nonesuch"):
+            Tokenizer(words, pad_token="nonesuch")
+
+
+class TestFlores:
+    @pytest.mark.parametrize(
+        ("language", "code"),
+        [
+            ("de", "deu_Latn"),
+            ("pt-BR", "por_Latn"),
+            ("pt_BR", "por_Latn"),
+            ("nb_NO", "nob_Latn"),
+            ("sr-Cyrl", "srp_Cyrl"),
+            ("zh-Hans", "zho_Hans"),
+            ("zh_SIMPLIFIED", "zho_Hans"),
+            ("zh-TW", "zho_Hant"),
+            ("zh_Hant", "zho_Hant"),
+            ("yue_Hant", "yue_Hant"),
+            ("ZH", "zho_Hans"),
+        ],
+    )
+    def test_weblate_codes_are_found_with_either_separator(self, language: str, code: str) -> None:
+        assert flores_code(language) == code
+
+    def test_the_part_before_the_country_is_tried_next(self) -> None:
+        assert flores_code("de-AT") == "deu_Latn"
+
+    @pytest.mark.parametrize("language", ["xx", "", "-", "xx-DE", "tlh"])
+    def test_unknown_languages_count_as_english(self, language: str) -> None:
+        assert flores_code(language) == "eng_Latn"
+
+    def test_every_code_has_the_form_of_flores_200(self) -> None:
+        for key, code in WEBLATE_TO_FLORES.items():
+            language, _, script = code.partition("_")
+            assert key == key.lower().replace("_", "-")
+            assert len(language) == 3
+            assert language.islower()
+            assert len(script) == 4
+            assert script.istitle()
+
+
+@pytest.fixture(scope="module")
+def encoder() -> onnxruntime.InferenceSession:
+    return onnxruntime.InferenceSession(MODEL / "textual/model.onnx")
+
+
+@pytest.fixture(scope="module")
+def clip_tokenizer() -> Tokenizer:
+    config = json.loads((MODEL / "textual/tokenizer_config.json").read_text())
+    return Tokenizer(MODEL / "textual/tokenizer.json", pad_token=config["pad_token"])
+
+
+@pytest.mark.skipif(not SHARED.exists(), reason=f"no golden answers: {SHARED} is absent")
+class TestGolden:
+    @staticmethod
+    def cases() -> list[dict[str, Any]]:
+        if not SHARED.exists():
+            return []
+        cases = json.loads((SHARED / "golden/cases.json").read_text())
+        return [case for case in cases if case["group"] == "clip-textual"]
+
+    @pytest.mark.parametrize("case", cases(), ids=lambda case: str(case["id"]))
+    def test_texts_get_the_vectors_of_the_original(
+        self, case: dict[str, Any], clip_tokenizer: Tokenizer, encoder: onnxruntime.InferenceSession
+    ) -> None:
+        vector = encoder.run(None, {"text": clip_tokenizer.encode([case["text"]]).ids})[0][0]
+        original = np.array(json.loads(json.loads(case["body"])["clip"]))
+        assert vector @ original / np.linalg.norm(vector) / np.linalg.norm(original) >= 0.9999
+        assert np.abs(vector - original).max() <= 1e-4

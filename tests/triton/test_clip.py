@@ -1,0 +1,88 @@
+"""CLIP through the real Triton: batches, bad pictures among good ones, and the demo model."""
+
+import io
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from adapter.models.demo import NAME, SAMPLE_QUERIES, sample_pictures
+from tests.support.server import Server
+
+pytestmark = pytest.mark.triton
+
+
+def jpeg(pixels: NDArray[np.uint8]) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+def pictures(count: int) -> list[bytes]:
+    rng = np.random.default_rng(1)
+    fields = rng.integers(0, 256, (count, 6, 8, 3), np.uint8)
+    return [jpeg(field.repeat(60 + index, 0).repeat(60, 1)) for index, field in enumerate(fields)]
+
+
+def test_pictures_sent_at_once_get_the_vectors_of_pictures_sent_alone(server: Server) -> None:
+    sent = pictures(64)
+    alone = [server.clip(NAME, image) for image in sent]
+    before = [server.statistics(f"{NAME}.visual.{step}") for step in ("preprocess", "encoder")]
+    with ThreadPoolExecutor(16) as pool:
+        together = list(pool.map(lambda image: server.clip(NAME, image), sent))
+    np.testing.assert_allclose(together, alone, atol=1e-4)
+    after = [server.statistics(f"{NAME}.visual.{step}") for step in ("preprocess", "encoder")]
+    for then, now in zip(before, after, strict=True):
+        inferences = now["inference_count"] - then["inference_count"]
+        assert inferences == 64
+        assert now["execution_count"] - then["execution_count"] < inferences, "nothing was batched"
+
+
+def test_texts_sent_at_once_get_the_vectors_of_texts_sent_alone(server: Server) -> None:
+    texts = [f"{shade} {color}" for shade in ("dark", "light", "very") for color in ("red", "blue", "green")]
+    alone = [server.clip(NAME, text=text) for text in texts]
+    with ThreadPoolExecutor(9) as pool:
+        together = list(pool.map(lambda text: server.clip(NAME, text=text), texts))
+    np.testing.assert_allclose(together, alone, atol=1e-4)
+
+
+def test_one_bad_picture_among_eight_fails_alone(server: Server) -> None:
+    sent = pictures(8)
+    alone = [server.clip(NAME, image) for image in sent]
+    sent[3] = sent[3][: len(sent[3]) // 2]
+    entries = {"clip": {"visual": {"modelName": NAME}}}
+    with ThreadPoolExecutor(8) as pool:
+        for _ in range(5):
+            answers = list(pool.map(lambda image: server.predict(entries, image), sent))
+            assert [answer.status_code for answer in answers] == [200, 200, 200, 400, 200, 200, 200, 200]
+            assert "truncated" in answers[3].json()["detail"]
+    with ThreadPoolExecutor(8) as pool:
+        good = sent[:3] + sent[4:]
+        together = list(pool.map(lambda image: server.clip(NAME, image), good))
+    np.testing.assert_allclose(together, alone[:3] + alone[4:], atol=1e-4)
+
+
+def test_every_sample_query_finds_its_picture(server: Server) -> None:
+    encoded = {name: server.clip(NAME, jpeg(pixels)) for name, pixels in sample_pictures().items()}
+    for query, expected in SAMPLE_QUERIES:
+        vector = server.clip(NAME, text=query)
+        assert max(encoded, key=lambda name: float(encoded[name] @ vector)) == expected, query
+
+
+def test_an_unknown_model_is_refused_with_near_names(server: Server) -> None:
+    answer = server.predict({"clip": {"textual": {"modelName": "ViT-B-32__opnai"}}}, text="x")
+    assert answer.status_code == 422
+    assert "ViT-B-32__openai" in answer.json()["detail"]
+
+
+def test_a_known_model_that_is_not_there_is_unavailable(server: Server) -> None:
+    answer = server.predict({"clip": {"textual": {"modelName": "ViT-B-32__openai"}}}, text="x")
+    assert answer.status_code == 503
+    assert "cache folder" in answer.json()["detail"]
+
+
+def test_the_demo_model_is_served_under_its_own_name_only(server: Server) -> None:
+    answer = server.predict({"clip": {"textual": {"modelName": f"other/{NAME}x"}}}, text="red")
+    assert answer.status_code == 422

@@ -1,0 +1,21 @@
+"""The original's answers, through the real stack."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.server import Server
+
+pytestmark = pytest.mark.triton
+
+
+@pytest.mark.parametrize("group", ["clip-visual", "clip-textual", "http", "err/"])
+def test_the_originals_answers_hold(server: Server, shared: Path, group: str) -> None:
+    check = subprocess.run(
+        [sys.executable, str(shared / "golden" / "check"), server.url, "--only", group],
+        capture_output=True,
+        text=True,
+    )
+    assert check.returncode == 0, check.stdout + check.stderr
