@@ -15,10 +15,14 @@ from adapter.forms import declared_size, read_form
 from adapter.protocol import Entries, Payload, TaskName, check_payload, parse_entries
 from adapter.request_log import Account, RequestLog
 from adapter.service import Service
-from adapter.tasks import Answer, ImageSize, Task, clip, gather
+from adapter.tasks import Answer, ImageSize, Task, clip, faces, gather, ocr
 from transforms import InputError, images
 
-TASKS: dict[TaskName, Task] = {TaskName.CLIP: clip.answer}
+TASKS: dict[TaskName, Task] = {
+    TaskName.CLIP: clip.answer,
+    TaskName.FACES: faces.answer,
+    TaskName.OCR: ocr.answer,
+}
 
 
 def create_app(service: Service) -> FastAPI:
@@ -67,7 +71,7 @@ async def predict(request: Request, service: ServiceDependency) -> Response:
             str(task): answer.found for task, answer in answers.items() if answer.found is not None
         }
         body = await _body(answers, form.payload, service.settings.max_pixels)
-    return Response(orjson.dumps(body), media_type="application/json")
+    return Response(orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY), media_type="application/json")
 
 
 async def _answer_all(service: Service, entries: Entries, payload: Payload) -> dict[TaskName, Answer]:

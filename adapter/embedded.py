@@ -219,7 +219,7 @@ class EmbeddedTriton:
         assert self._process
         try:
             async with asyncio.timeout(START_TIMEOUT_S), aiohttp.ClientSession() as session:
-                while not await _answers(session, f"{self.url}/v2/health/ready"):
+                while not await _answers(session, f"{self.url}/v2/health/live"):
                     if self._process.returncode is not None:
                         raise TimeoutError
                     await asyncio.sleep(0.05)

@@ -54,9 +54,13 @@ class Engine:
                 return _checked(part, prepared, outputs)
         raise EngineUnavailable(f"The engine broke {BREAKDOWNS} times while it worked on this request.")
 
+    async def max_batch_size(self, part: Part) -> int:
+        """How many items one request to this part may hold."""
+        return (await self._registry.get(part)).max_batch_size
+
     async def _reach(self, model: str, inputs: Arrays) -> Arrays:
         """Sends a request once Triton is there to take it."""
-        while not await self._triton.is_ready():
+        while not await self._triton.is_up():
             await asyncio.sleep(RETRY_S)
         return await self._triton.infer(model, inputs)
 

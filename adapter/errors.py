@@ -5,7 +5,8 @@ ServiceError
 ├── BodyTooLarge         413
 ├── InvalidEntries       422  `entries` asks for something that does not exist or is malformed
 └── Unavailable          503  outside trouble that may pass: the same request can succeed later
-    ├── ModelUnavailable      a known model that cannot be had or prepared now
+    ├── ModelUnavailable      a known model that cannot be had or loaded now
+    │   └── ModelRefused           its files are not fit to be served, until they change
     ├── EngineUnavailable     Triton is down, or was for the whole of the request's deadline
     └── WrongAnswer           the engine's answer was not what a model may say (dimension, not finite)
 SetupError                    the host lacks something; ends the command with one sentence
@@ -35,6 +36,10 @@ class Unavailable(ServiceError):
 
 
 class ModelUnavailable(Unavailable):
+    pass
+
+
+class ModelRefused(ModelUnavailable):
     pass
 
 

@@ -24,14 +24,14 @@ class Health:
     def __init__(self, triton: Triton, registry: Registry, preload: tuple[Part, ...]) -> None:
         self._triton, self._registry, self._preload = triton, registry, preload
         self._preloaded = not preload
-        self._last_ready = time.monotonic()
+        self._last_up = time.monotonic()
 
     @property
     def trouble(self) -> str | None:
         """Why predictions cannot be served now, or None."""
         if not self._preloaded:
             return "models are being loaded"
-        if time.monotonic() - self._last_ready > GRACE_S:
+        if time.monotonic() - self._last_up > GRACE_S:
             return "the inference engine is down"
         return None
 
@@ -41,8 +41,8 @@ class Health:
 
     async def _probe(self) -> None:
         while True:
-            if await self._triton.is_ready():
-                self._last_ready = time.monotonic()
+            if await self._triton.is_up():
+                self._last_up = time.monotonic()
             await asyncio.sleep(PROBE_S)
 
     async def _load_all(self) -> None:

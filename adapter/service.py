@@ -61,6 +61,7 @@ async def _prepare(part: Part, catalog: Catalog, settings: Settings) -> Prepared
     preferences = Preferences(
         clip_resize=settings.clip_resize,
         max_pixels=settings.max_pixels,
+        max_batch_size_faces=settings.max_batch_size_faces,
         intra_op_threads=settings.intra_op_threads,
         inter_op_threads=settings.inter_op_threads,
     )
@@ -71,6 +72,10 @@ def _preload(settings: Settings) -> tuple[Part, ...]:
     names = {
         (TaskName.CLIP, TypeName.VISUAL): settings.preload_clip_visual,
         (TaskName.CLIP, TypeName.TEXTUAL): settings.preload_clip_textual,
+        (TaskName.FACES, TypeName.DETECTION): settings.preload_face_detection,
+        (TaskName.FACES, TypeName.RECOGNITION): settings.preload_face_recognition,
+        (TaskName.OCR, TypeName.DETECTION): settings.preload_ocr_detection,
+        (TaskName.OCR, TypeName.RECOGNITION): settings.preload_ocr_recognition,
     }
     return tuple(Part(task, kind, name) for (task, kind), listed in names.items() for name in listed)
 

@@ -77,6 +77,23 @@ Immich's `verbose`, `log` and `fatal` too."""
     preload_clip_textual: Names = Field((), alias="MACHINE_LEARNING_PRELOAD__CLIP__TEXTUAL")
     """CLIP models whose text half is loaded at start; names separated by commas."""
 
+    preload_face_detection: Names = Field((), alias="MACHINE_LEARNING_PRELOAD__FACIAL_RECOGNITION__DETECTION")
+    """Face models whose detector is loaded at start."""
+
+    preload_face_recognition: Names = Field(
+        (), alias="MACHINE_LEARNING_PRELOAD__FACIAL_RECOGNITION__RECOGNITION"
+    )
+    """Face models whose recogniser is loaded at start."""
+
+    preload_ocr_detection: Names = Field((), alias="MACHINE_LEARNING_PRELOAD__OCR__DETECTION")
+    """OCR models whose detector is loaded at start."""
+
+    preload_ocr_recognition: Names = Field((), alias="MACHINE_LEARNING_PRELOAD__OCR__RECOGNITION")
+    """OCR models whose recogniser is loaded at start."""
+
+    max_batch_size_faces: int = Field(16, alias="MACHINE_LEARNING_MAX_BATCH_SIZE__FACIAL_RECOGNITION", gt=0)
+    """Most faces, of one picture or of several, that are recognised in one run."""
+
     intra_op_threads: int = Field(0, alias="MACHINE_LEARNING_MODEL_INTRA_OP_THREADS", ge=0)
     """Threads of one model's run on a CPU; 0 is one a core."""
 

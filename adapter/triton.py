@@ -94,17 +94,11 @@ class Triton:
         async with _translated():
             await self._client.unload_model(model)
 
-    async def is_ready(self) -> bool:
+    async def is_up(self) -> bool:
+        """Whether it answers. (Its readiness is another thing: one model that failed to load makes it "not ready".)"""
         try:
             async with _translated():
-                return bool(await self._client.is_server_ready())
-        except TritonError:
-            return False
-
-    async def is_model_ready(self, model: str) -> bool:
-        try:
-            async with _translated():
-                return bool(await self._client.is_model_ready(model))
+                return bool(await self._client.is_server_live())
         except TritonError:
             return False
 

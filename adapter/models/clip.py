@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,26 +10,17 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from adapter.models import samples
-from adapter.models.config import Model, Step, Tensor, without_batching
+from adapter.models.config import Model, Step, Tensor
 from adapter.models.graph_file import declared_inputs, read
-from adapter.models.repository import (
-    GRAPH,
-    Draft,
-    Family,
-    Preferences,
-    encoder_model,
-    version_folder,
-)
-from adapter.models.rewrite import PIXELS, Normalisation, Prepared, Recipe, RewriteError, prepare_graph
+from adapter.models.repository import GRAPH, Draft, Family, Preferences, version_folder
+from adapter.models.rewrite import PIXELS, Normalisation, Recipe, RewriteError, prepare_graph
+from adapter.models.steps import IMAGE, IMAGE_SIZE, draft, embedding_of, graph_model, same
 
-MAX_BATCH_SIZE = 8
 CONTEXT_LENGTH = 77
 """Of a model that does not say."""
 SQUASH = "squash"
 SHORTEST = "shortest"
 
-IMAGE = Tensor("image", "STRING", (1,), "an encoded picture")
-IMAGE_SIZE = Tensor("image_size", "INT32", (2,), "height, width of the picture as sent")
 TEXT = Tensor("text", "STRING", (1,), "UTF-8")
 LANGUAGE = Tensor("language", "STRING", (1,), "a code such as de or pt-BR; empty if not known")
 
@@ -44,7 +35,7 @@ def generate_visual(source: Path, name: str, staging: Path, preferences: Prefere
     )
     encoder, preprocess = f"{name}.encoder", f"{name}.preprocess"
     graph = prepare_graph(source / "visual" / GRAPH, version_folder(staging, encoder) / GRAPH, recipe)
-    output = _embedding_of(graph)
+    output = embedding_of(graph)
     pixels = Tensor(PIXELS, "UINT8", (size, size, 3), "height, width, RGB")
     embedding = Tensor("embedding", "FP32", output.dims)
     models = [
@@ -60,19 +51,19 @@ def generate_visual(source: Path, name: str, staging: Path, preferences: Prefere
                 "max_pixels": str(preferences.max_pixels),
             },
         ),
-        encoder_model(encoder, "pixels ─[normalise, encode]→ embedding", [pixels], [output], preferences),
+        graph_model(encoder, "pixels ─[normalise, encode]→ embedding", [pixels], [output], preferences),
         Model(
             name,
             "image ─[preprocess]→ pixels ─[encoder]→ embedding\n               └───────────────────→ image_size",
             [IMAGE],
             [embedding, IMAGE_SIZE],
             steps=[
-                Step(preprocess, {"image": "image"}, {PIXELS: PIXELS, "image_size": "image_size"}),
-                Step(encoder, {PIXELS: PIXELS}, {output.name: "embedding"}),
+                Step(preprocess, same(IMAGE), same(pixels, IMAGE_SIZE)),
+                Step(encoder, same(pixels), {output.name: "embedding"}),
             ],
         ),
     ]
-    return _draft(models, graph)
+    return draft(models, graph)
 
 
 def generate_textual(source: Path, name: str, staging: Path, preferences: Preferences) -> Draft:
@@ -85,7 +76,7 @@ def generate_textual(source: Path, name: str, staging: Path, preferences: Prefer
     recipe = Recipe(_texts(source, wiring, length, pad_token))
     graph = prepare_graph(source / "textual" / GRAPH, version_folder(staging, encoder) / GRAPH, recipe)
     shutil.copyfile(source / "textual/tokenizer.json", version_folder(staging, tokenize) / "tokenizer.json")
-    output = _embedding_of(graph)
+    output = embedding_of(graph)
     encoder_inputs = [Tensor(tensor.name, tensor.type, (length,)) for tensor in wiring.values()]
     tokens = [Tensor(public, tensor.type, (length,)) for public, tensor in wiring.items()]
     models = [
@@ -102,7 +93,7 @@ def generate_textual(source: Path, name: str, staging: Path, preferences: Prefer
                 "language_prefix": _flag(name.startswith("nllb")),
             },
         ),
-        encoder_model(
+        graph_model(
             encoder, f"{', '.join(wiring)} ─[encode]→ embedding", encoder_inputs, [output], preferences
         ),
         Model(
@@ -111,27 +102,12 @@ def generate_textual(source: Path, name: str, staging: Path, preferences: Prefer
             [TEXT, LANGUAGE],
             [Tensor("embedding", "FP32", output.dims)],
             steps=[
-                Step(tokenize, {"text": "text", "language": "language"}, {key: key for key in wiring}),
+                Step(tokenize, same(TEXT, LANGUAGE), same(*tokens)),
                 Step(encoder, {t.name: public for public, t in wiring.items()}, {output.name: "embedding"}),
             ],
         ),
     ]
-    return _draft(models, graph)
-
-
-def _draft(models: Sequence[Model], graph: Prepared) -> Draft:
-    if graph.batchable:
-        return Draft(models)
-    return Draft([without_batching(model) for model in models], (f"not batched: {graph.why_not}",))
-
-
-def _embedding_of(graph: Prepared) -> Tensor:
-    """The graph's vector, without the batch axis: some exports give more than that."""
-    skip = 0 if graph.batchable else 1
-    for tensor in graph.outputs:
-        if tensor.type == "FP32" and len(tensor.dims) - skip == 1:
-            return Tensor(tensor.name, "FP32", tensor.dims[skip:])
-    raise RewriteError(f"the graph gives no float32 vector; its outputs are {graph.outputs}")
+    return draft(models, graph)
 
 
 def _resize(config: Mapping[str, Any], preferences: Preferences) -> dict[str, str]:

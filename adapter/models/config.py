@@ -12,6 +12,8 @@ class Tensor:
     type: str  # Triton's, without TYPE_: FP32, INT32, UINT8, STRING
     dims: tuple[int, ...]
     axes: str = ""  # what the axes are, for the reader
+    ragged: bool = False  # an input whose variable dims may differ within a batch
+    whole: bool = False  # dims are all there is: no batch axis is to be put before them
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Model:
 def without_batching(model: Model) -> Model:
     """The same model for one item at a time: its batch axis is an ordinary one, of 1."""
     inputs, outputs = (
-        [replace(tensor, dims=(1, *tensor.dims)) for tensor in tensors]
+        [tensor if tensor.whole else replace(tensor, dims=(1, *tensor.dims)) for tensor in tensors]
         for tensors in (model.inputs, model.outputs)
     )
     return replace(model, inputs=inputs, outputs=outputs, max_batch_size=0)
@@ -57,7 +59,7 @@ def render(model: Model) -> str:
         f'name: "{model.name}"',
         f'backend: "{model.backend}"' if model.backend else 'platform: "ensemble"',
         f"max_batch_size: {model.max_batch_size}",
-        _list("input", [_tensor(tensor) for tensor in model.inputs]),
+        _list("input", [_tensor(tensor, ragged=tensor.ragged) for tensor in model.inputs]),
         _list("output", [_tensor(tensor) for tensor in model.outputs]),
         *(_schedule(model) if model.backend else [_ensemble(model.steps)]),
     ]
@@ -93,9 +95,13 @@ def _list(name: str, items: Sequence[tuple[str, str]]) -> str:
     return f"{name} [\n" + "\n".join(map(_indent, lines)) + "\n]"
 
 
-def _tensor(tensor: Tensor) -> tuple[str, str]:
-    dims = ", ".join(map(str, tensor.dims))
-    return f'{{ name: "{tensor.name}", data_type: TYPE_{tensor.type}, dims: [ {dims} ] }}', tensor.axes
+def _tensor(tensor: Tensor, *, ragged: bool = False) -> tuple[str, str]:
+    """The tensor's line, and what is to be said behind it. Only inputs can be ragged."""
+    fields = [f'name: "{tensor.name}"', f"data_type: TYPE_{tensor.type}"]
+    fields.append(f"dims: [ {', '.join(map(str, tensor.dims))} ]")
+    if ragged:
+        fields.append("allow_ragged_batch: true")
+    return f"{{ {', '.join(fields)} }}", tensor.axes
 
 
 def _indent(text: str) -> str:

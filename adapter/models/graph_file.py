@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 import onnx
-from onnx import external_data_helper, version_converter
+from onnx import defs, external_data_helper, inliner, version_converter
 
 from adapter.models.config import Tensor
 
@@ -88,11 +88,27 @@ def limit_versions(model: onnx.ModelProto) -> onnx.ModelProto:
     opset = opset_of(model)
     if opset > MAX_OPSET:
         try:
-            model = version_converter.convert_version(model, MAX_OPSET)
+            model = _convert_down(model)
         except Exception as error:  # the converter raises what its C++ throws
             raise RewriteError(f"opset {opset} cannot be converted to {MAX_OPSET}: {error}") from error
     model.ir_version = min(model.ir_version, MAX_IR)
     return model
+
+
+def _convert_down(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Operators that `MAX_OPSET` does not have are first written out as what they are defined by."""
+    own = {node.op_type for node in model.graph.node if node.domain in ("", "ai.onnx")}
+    newer = [("", name) for name in sorted(own) if not _is_known(name)]
+    plain = inliner.inline_selected_functions(model, newer, inline_schema_functions=True) if newer else model
+    return version_converter.convert_version(plain, MAX_OPSET)
+
+
+def _is_known(operator: str) -> bool:
+    try:
+        defs.get_schema(operator, MAX_OPSET, "")
+    except defs.SchemaError:
+        return False
+    return True
 
 
 def opset_of(model: onnx.ModelProto) -> int:

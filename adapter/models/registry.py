@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from typing import Any
 
-from adapter.errors import ModelUnavailable
+from adapter.errors import ModelRefused, ModelUnavailable
 from adapter.models.repository import Prepared
 from adapter.protocol import Part
 from adapter.triton import Gone, NotLoaded, Triton, TritonError
@@ -18,6 +18,8 @@ Prepare = Callable[[Part], Awaitable[Prepared]]
 """Writes a part's Triton folders, or finds them as they should be."""
 
 RETRY_S = 0.5
+REFUSED_S = 60.0
+"""How long a model that is not fit to be served is not looked at again."""
 
 
 class Registry:
@@ -62,13 +64,18 @@ class Registry:
         return task
 
     def _forget_failure(self, part: Part, task: asyncio.Task[Prepared]) -> None:
-        if (task.cancelled() or task.exception()) and self._loads.get(part) is task:
+        failed = task.cancelled() or task.exception()
+        if not failed or self._loads.get(part) is not task:
+            return
+        if isinstance(failed, ModelRefused):  # for some time: trying again is dear, and would end the same
+            asyncio.get_running_loop().call_later(REFUSED_S, self._loads.pop, part, None)
+        else:
             del self._loads[part]
 
     def _is_current(self, part: Part, prepared: Prepared) -> bool:
         """False when somebody has begun or finished another load since `prepared` was handed out."""
         task = self._loads.get(part)
-        return task is not None and task.done() and task.result() is prepared
+        return task is not None and task.done() and not task.exception() and task.result() is prepared
 
     async def _prepare_and_load(self, part: Part) -> Prepared:
         started = time.monotonic()

@@ -12,7 +12,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from adapter.models.config import Model, Tensor, render
+from adapter.models.config import Model, render
 from adapter.protocol import Part, TaskName
 
 FORMAT = 1
@@ -29,6 +29,7 @@ class Preferences:
 
     clip_resize: str = "release"
     max_pixels: int = 50_000_000
+    max_batch_size_faces: int = 16
     intra_op_threads: int = 0
     inter_op_threads: int = 0
 
@@ -40,12 +41,14 @@ class Prepared:
     Attributes:
         model: Triton's name of the public model.
         folders: every folder that belongs to it, the public one last.
+        max_batch_size: items that one request may hold; at least 1.
         outputs: dims of its outputs without the batch axis; -1 is variable.
         notes: what the log should say of it, such as why it cannot be batched.
     """
 
     model: str
     folders: tuple[str, ...]
+    max_batch_size: int
     outputs: Mapping[str, tuple[int, ...]]
     notes: tuple[str, ...] = ()
 
@@ -68,20 +71,6 @@ class Family:
 
     sources: Sequence[str]
     generate: Generator
-
-
-def encoder_model(
-    name: str, comment: str, inputs: Sequence[Tensor], outputs: Sequence[Tensor], preferences: Preferences
-) -> Model:
-    """A model that runs a graph: on a GPU where there is one."""
-    threads = {
-        "intra_op_thread_count": preferences.intra_op_threads,
-        "inter_op_thread_count": preferences.inter_op_threads,
-    }
-    parameters = {key: str(count) for key, count in threads.items() if count}
-    return Model(
-        name, comment, inputs, outputs, backend="onnxruntime", kind="KIND_AUTO", parameters=parameters
-    )
 
 
 def public_name(part: Part) -> str:
@@ -135,7 +124,13 @@ def prepare(part: Part, source: Path, repository: Path, family: Family, preferen
 def read_prepared(stored: Mapping[str, Any]) -> Prepared:
     """What `dataclasses.asdict` made of it, after a way through JSON."""
     outputs = {name: tuple(dims) for name, dims in stored["outputs"].items()}
-    return Prepared(stored["model"], tuple(stored["folders"]), outputs, tuple(stored["notes"]))
+    return Prepared(
+        model=stored["model"],
+        folders=tuple(stored["folders"]),
+        max_batch_size=stored["max_batch_size"],
+        outputs=outputs,
+        notes=tuple(stored["notes"]),
+    )
 
 
 def version_folder(staging: Path, model: str) -> Path:
@@ -175,6 +170,7 @@ def _describe(name: str, draft: Draft) -> Prepared:
     return Prepared(
         model=name,
         folders=tuple(model.name for model in draft.models),
+        max_batch_size=max(1, public.max_batch_size),
         outputs={tensor.name: tensor.dims[skip:] for tensor in public.outputs},
         notes=draft.notes,
     )

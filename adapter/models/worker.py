@@ -2,21 +2,26 @@
 
 import asyncio
 import json
+import logging
 import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from adapter.errors import ModelUnavailable
+from adapter.errors import ModelRefused, ModelUnavailable
 from adapter.models.families import FAMILIES
 from adapter.models.repository import Preferences, Prepared, find_prepared, prepare, read_prepared
+from adapter.models.rewrite import ProofFailed, RewriteError
 from adapter.protocol import Part, TaskName, TypeName
+
+log = logging.getLogger(__name__)
 
 
 async def prepare_apart(part: Part, source: Path, repository: Path, preferences: Preferences) -> Prepared:
     """Prepares a part unless that is done already.
 
     Raises:
-        ModelUnavailable: it cannot be done; the message says why.
+        ModelRefused: its files are not fit to be served.
+        ModelUnavailable: it cannot be done now, for want of disk or memory.
     """
     family = FAMILIES[part.task, part.type]
     found = await asyncio.to_thread(find_prepared, part, source, repository, family, preferences)
@@ -40,25 +45,39 @@ async def prepare_apart(part: Part, source: Path, repository: Path, preferences:
     except asyncio.CancelledError:
         process.kill()
         raise
-    if process.returncode == 0:
-        return read_prepared(json.loads(output))
-    reason = errors.decode(errors="replace").strip().splitlines()[-1:] or [
-        f"its process ended with {process.returncode}; was there too little memory?"
-    ]
-    raise ModelUnavailable(f"{part} cannot be prepared: {reason[0]}")
+    if process.returncode:
+        log.error("preparing %s: %s", part, errors.decode(errors="replace").strip())
+        raise ModelUnavailable(
+            f"{part} cannot be prepared: the process ended with {process.returncode}; is there too little memory?"
+        )
+    result = json.loads(output)
+    if reason := result.get("refused"):
+        raise ModelRefused(f"{part} is not fit to be served: {reason}")
+    if reason := result.get("failed"):
+        raise ModelUnavailable(f"{part} cannot be prepared: {reason}")
+    return read_prepared(result)
 
 
 def main() -> None:
+    """Prepares the part of the job in the first argument; prints what came of it as JSON."""
     job = json.loads(sys.argv[1])
     part = Part(TaskName(job["part"]["task"]), TypeName(job["part"]["type"]), job["part"]["name"])
-    prepared = prepare(
-        part,
-        Path(job["source"]),
-        Path(job["repository"]),
-        FAMILIES[part.task, part.type],
-        Preferences(**job["preferences"]),
-    )
-    json.dump(asdict(prepared), sys.stdout)
+    try:
+        prepared = prepare(
+            part,
+            Path(job["source"]),
+            Path(job["repository"]),
+            FAMILIES[part.task, part.type],
+            Preferences(**job["preferences"]),
+        )
+        result = asdict(prepared)
+    except (RewriteError, ProofFailed) as error:
+        result = {"refused": str(error)}
+    except (KeyError, ValueError) as error:  # in one of the JSON files
+        result = {"refused": f"{type(error).__name__}: {error}"}
+    except OSError as error:
+        result = {"failed": str(error)}
+    json.dump(result, sys.stdout)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from tests.support.server import Server
 pytestmark = pytest.mark.triton
 
 
-@pytest.mark.parametrize("group", ["clip-visual", "clip-textual", "http", "err/"])
+@pytest.mark.parametrize("group", ["clip-", "face", "ocr", "combined", "http", "err/"])
 def test_the_originals_answers_hold(server: Server, shared: Path, group: str) -> None:
     check = subprocess.run(
         [sys.executable, str(shared / "golden" / "check"), server.url, "--only", group],

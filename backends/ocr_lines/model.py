@@ -1,0 +1,23 @@
+"""crops, crop_sizes ─[unpack, resize, normalise, pad]→ lines"""
+
+import triton_python_backend_utils as pb_utils
+
+from backends.steps import answer_each, read
+from transforms import InputError
+from transforms.ocr_recognition import GROUP_SIZE, group_lines, line_batch, unpack
+
+
+class TritonPythonModel:
+    def initialize(self, args):
+        pass
+
+    def execute(self, requests):
+        return answer_each(requests, self._answer)
+
+    def _answer(self, request):
+        sizes = read(request, "crop_sizes")
+        if not 1 <= len(sizes) <= GROUP_SIZE:
+            raise InputError(f"{len(sizes)} lines in a group; there are 1 to {GROUP_SIZE}")
+        crops = unpack(read(request, "crops"), sizes)
+        (group,) = group_lines(sizes)
+        return [pb_utils.Tensor("lines", line_batch(crops, group.width))]
