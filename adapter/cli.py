@@ -79,6 +79,12 @@ def perf_analyzer(
     asyncio.run(perf.measure(chosen, parts, context.args))
 
 
+@app.command("settings")
+def print_settings() -> None:
+    """Prints every setting as a Markdown table: the source of docs/settings.md."""
+    typer.echo(settings.markdown(), nl=False)
+
+
 @app.command("version")
 def print_version() -> None:
     """Prints the version."""

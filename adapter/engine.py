@@ -35,23 +35,22 @@ class Engine:
             EngineUnavailable: Triton failed on this request in a way that another try would not mend.
             WrongAnswer: what came back is not what the model may say.
         """
-        for _ in range(BREAKDOWNS):
-            prepared = await self._registry.get(part)
-            try:
-                outputs = await self._reach(prepared.model, inputs)
-            except Rejected as error:
-                raise BadInput(str(error)) from error
-            except NotLoaded as error:
-                log.warning("%s: %s", part, error)
-                await self._registry.reload(part, prepared)
-            except StubDead as error:
-                await self._registry.heal(part, prepared, error.model)
-            except Gone as error:
-                log.warning("Triton broke off while it worked on %s (%s); sending it again", part, error)
-            except TritonError as error:
-                raise EngineUnavailable(f"Triton failed on {part}: {error}") from error
-            else:
-                return _checked(part, prepared, outputs)
+        async with self._registry.use(part) as prepared:
+            for _ in range(BREAKDOWNS):
+                try:
+                    outputs = await self._reach(prepared.model, inputs)
+                except Rejected as error:
+                    raise BadInput(str(error)) from error
+                except NotLoaded:
+                    prepared = await self._registry.reload(part, prepared)
+                except StubDead as error:
+                    prepared = await self._registry.heal(part, prepared, error.model)
+                except Gone as error:
+                    log.warning("Triton broke off while it worked on %s (%s); sending it again", part, error)
+                except TritonError as error:
+                    raise EngineUnavailable(f"Triton failed on {part}: {error}") from error
+                else:
+                    return _checked(part, prepared, outputs)
         raise EngineUnavailable(f"The engine broke {BREAKDOWNS} times while it worked on this request.")
 
     async def max_batch_size(self, part: Part) -> int:

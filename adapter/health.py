@@ -21,8 +21,11 @@ PRELOAD_RETRY_S = 15.0
 class Health:
     """Knows whether predictions can be served: everything that is to be preloaded is, and Triton is there."""
 
-    def __init__(self, triton: Triton, registry: Registry, preload: tuple[Part, ...]) -> None:
+    def __init__(
+        self, triton: Triton, registry: Registry, preload: tuple[Part, ...], ttl_s: float, poll_s: float
+    ) -> None:
         self._triton, self._registry, self._preload = triton, registry, preload
+        self._ttl_s, self._poll_s = ttl_s, poll_s
         self._preloaded = not preload
         self._last_up = time.monotonic()
 
@@ -36,14 +39,19 @@ class Health:
         return None
 
     async def watch(self) -> None:
-        """Preloads and probes until cancelled."""
-        await gather(self._probe(), self._load_all())
+        """Preloads, probes and unloads what is idle, until cancelled."""
+        await gather(self._probe(), self._load_all(), self._unload_idle())
 
     async def _probe(self) -> None:
         while True:
             if await self._triton.is_up():
                 self._last_up = time.monotonic()
             await asyncio.sleep(PROBE_S)
+
+    async def _unload_idle(self) -> None:
+        while self._ttl_s > 0:
+            await asyncio.sleep(self._poll_s)
+            await self._registry.unload_idle(self._ttl_s, self._preload)
 
     async def _load_all(self) -> None:
         await gather(*(self._load(part) for part in self._preload))

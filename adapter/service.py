@@ -44,7 +44,7 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
         stack.push_async_callback(triton.close)
         registry = Registry(triton, lambda part: _prepare(part, catalog, settings))
         stack.push_async_callback(registry.close)
-        health = Health(triton, registry, _preload(settings))
+        health = Health(triton, registry, _preload(settings), settings.model_ttl_s, settings.model_ttl_poll_s)
         await stack.enter_async_context(_running(health))
         yield Service(
             settings=settings,

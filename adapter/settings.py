@@ -15,8 +15,6 @@ _SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 _WITHOUT_EFFECT = {
     "MACHINE_LEARNING_WORKERS": "one adapter process serves all; Triton does the work in processes of its own",
     "MACHINE_LEARNING_WORKER_TIMEOUT": "a dead process is started again at once",
-    "MACHINE_LEARNING_MODEL_TTL": "models stay loaded",
-    "MACHINE_LEARNING_MODEL_TTL_POLL_S": "models stay loaded",
     "MACHINE_LEARNING_REQUEST_THREADS": "Triton schedules the work",
     "MACHINE_LEARNING_ANN": "ARM NN is not supported",
     "MACHINE_LEARNING_RKNN": "RKNN is not supported",
@@ -35,6 +33,19 @@ class ClipResize(StrEnum):
 def _split(value: object) -> object:
     return tuple(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value
 
+
+_HEAD = """# Settings
+
+Environment variables; the ones that Immich's own container has mean the same here. The command line's options
+(`immich-triton serve --help`) go before them. This page is generated: `scripts/docs`.
+
+| variable | default | what it does |
+|---|---|---|"""
+_IGNORED = """
+Variables of Immich's container that have no effect here; one that is set is named in the log at start:
+
+| variable | why |
+|---|---|"""
 
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 
@@ -56,8 +67,8 @@ class Settings(BaseSettings):
     """`debug` (with Triton's own log), `info`, `warning`, `error` or `critical`; \
 Immich's `verbose`, `log` and `fatal` too."""
 
-    no_color: bool = Field(False, alias="NO_COLOR")
-    """No colours on a terminal."""
+    no_color: str = Field("", alias="NO_COLOR")
+    """Anything: no colours on a terminal."""
 
     cache_folder: Path | None = Field(None, alias="MACHINE_LEARNING_CACHE_FOLDER")
     """Folder of the models as downloaded, in Immich's own layout. Default: `models` in the state folder."""
@@ -90,6 +101,12 @@ Immich's `verbose`, `log` and `fatal` too."""
 
     preload_ocr_recognition: Names = Field((), alias="MACHINE_LEARNING_PRELOAD__OCR__RECOGNITION")
     """OCR models whose recogniser is loaded at start."""
+
+    model_ttl_s: int = Field(300, alias="MACHINE_LEARNING_MODEL_TTL")
+    """Seconds after its last use that a model is unloaded; 0 or less: never. Preloaded models stay."""
+
+    model_ttl_poll_s: float = Field(10, alias="MACHINE_LEARNING_MODEL_TTL_POLL_S", gt=0)
+    """Seconds between two looks for models that are idle."""
 
     max_batch_size_faces: int = Field(16, alias="MACHINE_LEARNING_MAX_BATCH_SIZE__FACIAL_RECOGNITION", gt=0)
     """Most faces, of one picture or of several, that are recognised in one run."""
@@ -149,6 +166,22 @@ def load(**overrides: object) -> Settings:
     except ValidationError as error:
         faults = [f"{fault['loc'][0]}: {fault['msg']} (is {fault['input']!r})" for fault in error.errors()]
         raise SetupError("A setting is wrong. " + "; ".join(faults)) from error
+
+
+def markdown() -> str:
+    """docs/settings.md: every variable, its default and what it does."""
+    rows = [
+        f"| `{field.alias}` | {_default(field.default)} | {field.description} |"
+        for field in Settings.model_fields.values()
+    ]
+    ignored = [f"| `{name}` | {reason} |" for name, reason in _WITHOUT_EFFECT.items()]
+    return "\n".join([_HEAD, *rows, _IGNORED, *ignored, ""])
+
+
+def _default(value: object) -> str:
+    if value in (None, (), ""):
+        return ""
+    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 
 def without_effect() -> dict[str, str]:

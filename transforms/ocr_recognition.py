@@ -224,7 +224,8 @@ def _homographies(origins: NDArray[np.float32], targets: NDArray[np.float32]) ->
     Direct linear transform: two equations a corner, solved as the singular vector of the smallest singular value.
     Kept in single precision and in this order of equations, although neither is needed: Pillow truncates levels,
     so where pixels fall on pixels (a level box), the last bits of the coefficients decide on one level each, and
-    that on text scores (by up to 0.09 in the golden answers).
+    that on text scores (by up to 0.09 in the golden answers). The bits are LAPACK's and differ between kinds of
+    processor, for the original too; the golden answers come from one with AVX-512.
 
     Source: Hartley and Zisserman, "Multiple View Geometry", 4.1.
     """

@@ -10,6 +10,7 @@ from adapter.engine import Engine
 from adapter.protocol import Entry, Payload, TypeName
 from adapter.tasks import Answer, ImageSize, gather
 from adapter.triton import Arrays, bytes_tensor
+from transforms.ocr_detection import reading_order
 
 CHANNELS = 3
 
@@ -27,6 +28,7 @@ async def answer(engine: Engine, types: Mapping[TypeName, Entry], payload: Paylo
         return Answer({"boxes": boxes, "scores": scores}, size, len(boxes))
     texts, text_scores = await _recognise(engine, recognition, found)
     kept = np.flatnonzero(text_scores > recognition.options.min_score)
+    kept = kept[reading_order(boxes[kept])]  # a line that is dropped may have joined two rows
     value = {
         "text": [texts[line] for line in kept],
         "box": (boxes[kept] / np.array([size.width, size.height], np.float32)).ravel(),

@@ -38,6 +38,11 @@ def test_variables_without_effect_are_told(monkeypatch: pytest.MonkeyPatch) -> N
     assert "one adapter process" in settings.without_effect()["MACHINE_LEARNING_WORKERS"]
 
 
+def test_the_page_of_settings_is_up_to_date() -> None:
+    page = Path(__file__).parents[2] / "docs" / "settings.md"
+    assert page.read_text() == settings.markdown(), "run scripts/docs"
+
+
 def test_secrets_are_not_handed_to_triton(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", "secret")
     assert "secret" not in settings.child_environment().values()

@@ -2,7 +2,6 @@
 
 import importlib.util
 import json
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -485,7 +484,6 @@ def test_faces_and_vectors_are_the_originals(
     networks: Networks,
     difference: Callable[[Any, Any], str | None],
 ) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow's, about palettes
-        pixels = np.asarray(Image.open(SHARED / "golden/images" / image).convert("RGB"))
+    with Image.open(SHARED / "golden/images" / image) as file:
+        pixels = np.asarray(file.convert("RGB"))
     assert difference(expected, networks.find(pixels, min_score)) is None

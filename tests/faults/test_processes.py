@@ -1,0 +1,165 @@
+"""Processes that die, and what is left of them."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psutil
+import pytest
+
+from adapter.embedded import SHARED_MEMORY
+from adapter.models.demo import NAME, sample_pictures
+from tests.support.server import Server
+from tests.triton.test_clip import jpeg
+
+pytestmark = pytest.mark.triton
+
+RECOVERY_S = 10
+PICTURE = jpeg(sample_pictures()["lemon"])
+
+
+@pytest.fixture
+def own_server(tmp_path: Path) -> Iterator[Server]:
+    """A service of this test's own, to be broken."""
+    with Server(tmp_path, models=tmp_path / "models") as running:
+        yield running
+
+
+def children(server: Server) -> list[psutil.Process]:
+    return psutil.Process(server.process.pid).children(recursive=True)
+
+
+def stubs(server: Server) -> dict[str, psutil.Process]:
+    """The Python processes by the model that they serve."""
+    found = {}
+    for process in children(server):
+        if "triton_python_backend_stub" in process.name() or "stub" in process.cmdline()[0]:
+            found[Path(process.cmdline()[1]).parts[-3]] = process
+    return found
+
+
+def shared_memory(pid: int) -> list[Path]:
+    return list(SHARED_MEMORY.glob(f"immich_triton_{pid}_*"))
+
+
+class Load:
+    """Eight clients that ask without a pause while the block runs; every answer is kept."""
+
+    def __init__(self, server: Server) -> None:
+        self._server, self._stop = server, threading.Event()
+        self.statuses: list[int] = []
+        self.slowest_s = 0.0
+
+    def __enter__(self) -> "Load":
+        self._pool = ThreadPoolExecutor(8)
+        self._futures = [self._pool.submit(self._run, client % 2 == 0) for client in range(8)]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for future in self._futures:
+            future.result()
+        self._pool.shutdown()
+
+    def _run(self, visual: bool) -> None:
+        while not self._stop.is_set():
+            started = time.monotonic()
+            kind = "visual" if visual else "textual"
+            payload = {"image": PICTURE} if visual else {"text": "yellow"}
+            answer = self._server.predict({"clip": {kind: {"modelName": NAME}}}, **payload)
+            self.statuses.append(answer.status_code)
+            self.slowest_s = max(self.slowest_s, time.monotonic() - started)
+
+
+def wait_for_answers(load: Load, count: int) -> None:
+    """Waits until so many more requests are answered."""
+    goal, end = len(load.statuses) + count, time.monotonic() + 60
+    while len(load.statuses) < goal:
+        assert time.monotonic() < end, "no answers any more"
+        time.sleep(0.01)
+
+
+def test_no_request_is_lost_when_any_process_of_triton_is_killed(own_server: Server) -> None:
+    expected = own_server.clip(NAME, PICTURE), own_server.clip(NAME, text="yellow")
+    with Load(own_server) as load:
+        wait_for_answers(load, 20)
+        victims = stubs(own_server)
+        assert sorted(victims) == [
+            f"{NAME}.textual.encoder",
+            f"{NAME}.textual.tokenize",
+            f"{NAME}.visual.encoder",
+            f"{NAME}.visual.preprocess",
+        ]
+        for victim in victims.values():
+            victim.kill()
+            wait_for_answers(load, 20)
+        server = next(process for process in children(own_server) if process.name() == "tritonserver")
+        server.kill()
+        wait_for_answers(load, 20)
+    assert set(load.statuses) == {200}
+    assert load.slowest_s < RECOVERY_S
+    again = own_server.clip(NAME, PICTURE), own_server.clip(NAME, text="yellow")
+    for before, after in zip(expected, again, strict=True):
+        assert abs(before - after).max() < 1e-4
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_leaves_nothing_behind(tmp_path: Path, number: signal.Signals) -> None:
+    with Server(tmp_path, models=tmp_path / "models") as server:
+        server.clip(NAME, PICTURE)
+        processes, pid = children(server), server.process.pid
+        folder = next(Path(p.cmdline()[0]).parents[2] for p in processes if "stub" in p.cmdline()[0])
+        assert shared_memory(pid)
+        started = time.monotonic()
+        server.process.send_signal(number)
+        assert server.process.wait(RECOVERY_S) == 0
+        assert time.monotonic() - started < RECOVERY_S
+        _, alive = psutil.wait_procs(processes, 1)
+        assert alive == []
+        assert shared_memory(pid) == []
+        assert not folder.exists()
+
+
+def test_a_killed_service_takes_triton_with_it_and_the_next_one_clears_its_shared_memory(
+    tmp_path: Path,
+) -> None:
+    with Server(tmp_path, models=tmp_path / "models") as server:
+        server.clip(NAME, PICTURE)
+        processes, pid = children(server), server.process.pid
+        server.process.kill()
+        server.process.wait()
+        _, alive = psutil.wait_procs(processes, RECOVERY_S)
+        assert alive == []
+    (SHARED_MEMORY / f"immich_triton_{pid}_left_behind").touch()
+    with Server(tmp_path, models=tmp_path / "models"):
+        assert shared_memory(pid) == []
+
+
+def test_a_running_request_is_answered_before_the_service_stops(own_server: Server) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        entries = {"clip": {"visual": {"modelName": NAME}}}
+        answers = [pool.submit(own_server.predict, entries, PICTURE) for _ in range(4)]
+        while not own_server.log.read_text().count("is loaded"):
+            time.sleep(0.01)
+        own_server.process.send_signal(signal.SIGTERM)
+        assert {answer.result().status_code for answer in answers} == {200}
+
+
+def test_a_taken_port_ends_the_command_with_one_sentence(own_server: Server) -> None:
+    environment = {**os.environ, "IMMICH_HOST": "127.0.0.1", "IMMICH_PORT": str(own_server.port)}
+    done = subprocess.run(
+        [sys.executable, "-m", "adapter", "serve"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert f"Port {own_server.port} is taken" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,303 @@
+"""Canvas sizes, boxes and reading order, against RapidOCR's modules where they are installed."""
+
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from PIL import Image
+
+from transforms.ocr_detection import (
+    MAX_CANVAS_PX,
+    MAX_CONTOURS,
+    Lines,
+    ScoreMode,
+    can_hold_text,
+    canvas_size,
+    find_lines,
+    reading_order,
+    resize_for_detection,
+)
+
+
+def blank(height: int, width: int) -> NDArray[np.float32]:
+    return np.zeros((height, width), np.float32)
+
+
+def strewn_with_blobs(seed: int) -> NDArray[np.float32]:
+    """Rectangles and ellipses of any size, tilt and level, some overlapping, some across the border."""
+    random, page = np.random.default_rng(seed), blank(512, 640)
+    for number in range(60):
+        centre, angle = random.integers((640, 512)).tolist(), float(random.integers(180))
+        size, level = random.integers(1, (90, 25)).tolist(), float(random.uniform(0.1, 1))
+        if number % 2:
+            cv2.fillPoly(page, [cv2.boxPoints((centre, size, angle)).astype(np.int32)], (level,))
+        else:
+            cv2.ellipse(page, (centre, size, angle), (level,), -1)
+    return np.asarray(cv2.GaussianBlur(page, (3, 3), 0), np.float32)
+
+
+def page_of_lines(rows: int, columns: int) -> NDArray[np.float32]:
+    """Lines of 9 px every 20 px, of probabilities that grow with their place in reading order."""
+    page = blank(rows * 20 + 20, columns * 200 + 20)
+    for row in range(rows):
+        for column in range(columns):
+            level = 0.6 + 0.3 * (row * columns + column) / (rows * columns)
+            page[row * 20 + 10 : row * 20 + 19, column * 200 + 20 : column * 200 + 180] = level
+    return page
+
+
+def find_on_canvas(probabilities: NDArray[np.float32], **options: Any) -> Lines:
+    height, width = probabilities.shape
+    return find_lines(probabilities, height, width, **options)
+
+
+@pytest.fixture(scope="module")
+def rapidocr_detection() -> Any:
+    return pytest.importorskip(
+        "rapidocr.ch_ppocr_det.main", reason="rapidocr, the reference, is not installed"
+    )
+
+
+class TestCanvas:
+    @pytest.mark.parametrize(
+        ("height", "width", "expected"),
+        [(31, 500, False), (500, 31, False), (1, 3000, False), (32, 32, True)],
+    )
+    def test_a_side_under_32_px_holds_no_text(self, height: int, width: int, expected: bool) -> None:
+        assert can_hold_text(height, width) is expected
+
+    @pytest.mark.parametrize(
+        ("picture", "max_resolution", "canvas"),
+        [
+            ((1754, 1240), 736, (1056, 736)),
+            ((1754, 1240), 960, (1344, 960)),
+            ((1080, 1440), 736, (736, 992)),
+            ((204, 510), 736, (192, 512)),
+            ((96, 377), 736, (96, 384)),
+            ((33, 40), 736, (32, 32)),
+            ((3000, 200), 736, (3008, 192)),
+            ((33, 3000), 736, (32, 3008)),
+        ],
+    )
+    def test_large_pictures_shrink_to_the_limit_and_small_ones_keep_their_size(
+        self, picture: tuple[int, int], max_resolution: int, canvas: tuple[int, int]
+    ) -> None:
+        assert canvas_size(*picture, max_resolution) == canvas
+
+    def test_halves_round_to_the_even_multiple(self) -> None:
+        assert canvas_size(80, 112, 736) == (64, 128)
+
+    def test_a_fraction_is_cut_off_before_rounding(self) -> None:
+        assert canvas_size(100, 289, 50) == (64, 128)  # 144.5 is cut to 144, which is 4.5 times 32
+
+    @given(
+        st.integers(32, 2_000_000).flatmap(
+            lambda side: st.tuples(st.just(side), st.integers(32, max(32, 50_000_000 // side)))
+        ),
+        st.integers(-5, 10**6),
+    )
+    def test_any_picture_gets_a_canvas_of_bounded_area(self, picture: tuple[int, int], limit: int) -> None:
+        height, width = canvas_size(*picture, limit)
+        assert height % 32 == width % 32 == 0
+        assert 32 <= height <= max(32, picture[0] + 16)
+        assert 32 <= width <= max(32, picture[1] + 16)
+        assert height * width <= 1.5 * MAX_CANVAS_PX
+
+    def test_the_aspect_of_a_reduced_giant_is_kept(self) -> None:
+        height, width = canvas_size(5000, 10000, 100_000)
+        assert width / height == pytest.approx(2, rel=0.01)
+        assert height * width == pytest.approx(MAX_CANVAS_PX, rel=0.02)
+
+    @pytest.mark.parametrize("size", [(204, 510), (600, 400), (40, 700)])
+    def test_pixels_are_those_of_lanczos_within_two_levels(self, size: tuple[int, int]) -> None:
+        noise = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+        pixels = np.asarray(cv2.GaussianBlur(noise, (0, 0), 2), np.uint8)
+        resized = resize_for_detection(pixels, 320)
+        height, width = canvas_size(*size, 320)
+        reference = np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.LANCZOS))
+        assert resized.dtype == np.uint8
+        assert np.abs(resized.astype(int) - reference).max() <= 2
+
+    def test_rows_are_resized_before_columns(self) -> None:
+        """Going along the columns first gives other roundings (Pillow 13 does so here); every old Pillow did not."""
+        pixels = np.random.default_rng(0).integers(0, 256, (204, 510, 3), dtype=np.uint8)
+        rows = [
+            np.asarray(Image.fromarray(row[np.newaxis]).resize((512, 1), Image.Resampling.LANCZOS))
+            for row in pixels
+        ]
+        columns = np.concatenate(rows).transpose(1, 0, 2)  # (512, 204, 3)
+        expected = [
+            np.asarray(Image.fromarray(column[:, np.newaxis]).resize((1, 192), Image.Resampling.LANCZOS))
+            for column in columns
+        ]
+        assert (resize_for_detection(pixels, 736) == np.concatenate(expected, axis=1)).all()
+
+
+class TestLines:
+    @pytest.mark.parametrize("score_mode", ScoreMode)
+    @pytest.mark.parametrize("seed", range(8))
+    def test_boxes_and_scores_are_those_of_rapidocr(
+        self, seed: int, score_mode: ScoreMode, rapidocr_detection: Any
+    ) -> None:
+        probabilities, picture = strewn_with_blobs(seed), (411 + 13 * seed, 517)
+        reference = rapidocr_detection.DBPostProcess(0.3, 0.5, 1000, 1.6, score_mode.value, use_dilation=True)
+        boxes, scores = reference(probabilities[np.newaxis, np.newaxis], picture)
+        assert len(boxes) > 5
+
+        lines = find_lines(probabilities, *picture, min_score=0.5, score_mode=score_mode)
+
+        expected = {
+            (*box.ravel().tolist(), np.float32(score)) for box, score in zip(boxes, scores, strict=True)
+        }
+        found = {(*box.ravel().tolist(), score) for box, score in zip(lines.boxes, lines.scores, strict=True)}
+        assert found == expected
+        assert (lines.boxes == rapidocr_detection.TextDetector.sorted_boxes(boxes)).all()
+
+    def test_a_blank_page_has_no_lines(self) -> None:
+        lines = find_on_canvas(blank(64, 96))
+        assert (lines.boxes.shape, lines.scores.shape) == ((0, 4, 2), (0,))
+        assert lines.boxes.dtype == lines.scores.dtype == np.float32
+
+    def test_a_page_that_is_all_text_is_one_box(self) -> None:
+        lines = find_lines(blank(64, 96) + 1, 128, 192)
+        assert lines.boxes.tolist() == [[[0, 0], [191, 0], [191, 127], [0, 127]]]
+        assert lines.scores.tolist() == [1]
+
+    def test_specks_are_no_lines(self) -> None:
+        specks = blank(320, 320)
+        specks[::8, ::8] = 1
+        assert len(find_on_canvas(specks).boxes) == 0
+
+    @pytest.mark.parametrize("shrink", [1, 0.6, 0.3])
+    def test_the_smallest_boxes_are_those_of_rapidocr(self, shrink: float, rapidocr_detection: Any) -> None:
+        random, probabilities = np.random.default_rng(0), blank(640, 640)
+        for place in range(400):
+            centre = (16 + place // 20 * 32, 16 + place % 20 * 32)
+            size, angle = random.uniform(1, 7, 2).tolist(), float(random.integers(180))
+            cv2.fillPoly(probabilities, [cv2.boxPoints((centre, size, angle)).astype(np.int32)], (1,))
+        side = int(640 * shrink)
+        reference = rapidocr_detection.DBPostProcess(0.3, 0.5, 1000, 1.6, use_dilation=True)
+        boxes, _ = reference(probabilities[np.newaxis, np.newaxis], (side, side))
+        assert 20 < len(boxes) < 380
+        expected = rapidocr_detection.TextDetector.sorted_boxes(boxes)
+        assert find_lines(probabilities, side, side).boxes.tolist() == expected.tolist()
+
+    @pytest.mark.parametrize(
+        ("core_px", "picture_px", "count"), [(2, 64, 0), (3, 64, 1), (4, 24, 1), (3, 32, 0)]
+    )
+    def test_lines_are_3_px_high_on_the_canvas_and_more_than_that_in_the_picture(
+        self, core_px: int, picture_px: int, count: int
+    ) -> None:
+        probabilities = blank(64, 128)
+        probabilities[20 : 20 + core_px, 20:80] = 1
+        assert len(find_lines(probabilities, picture_px, 128).boxes) == count
+
+    def test_the_smallest_core_grows_to_the_smallest_box(self) -> None:
+        probabilities = blank(64, 64)
+        probabilities[20:23, 20:23] = 1
+        assert np.ptp(find_on_canvas(probabilities).boxes[0], axis=0).tolist() == [5, 5]
+
+    def test_a_probability_at_the_threshold_is_not_text(self) -> None:
+        assert len(find_on_canvas(blank(64, 64) + np.float32(0.3), min_score=0).boxes) == 0
+
+    def test_boxes_are_in_pixels_of_the_picture_and_grown_around_the_core(self) -> None:
+        probabilities = blank(96, 192)
+        probabilities[40:50, 50:150] = 0.9
+        ((left, top), _, (right, bottom), _) = find_lines(probabilities, 192, 384).boxes[0]
+        assert 70 <= left < 100 < 298 < right <= 330
+        assert 55 <= top < 80 < 98 < bottom <= 125
+
+    @pytest.mark.parametrize("angle", [-40, -15, -1, 1, 15, 40])
+    def test_a_tilted_line_has_corners_clockwise_from_top_left(self, angle: float) -> None:
+        core = cv2.boxPoints(((200, 150), (200, 20), angle))
+        probabilities = blank(320, 416)
+        cv2.fillPoly(probabilities, [core.astype(np.int32)], (0.9,))
+        top_left, top_right, bottom_right, bottom_left = find_on_canvas(probabilities).boxes[0]
+        along = top_right - top_left
+        assert np.degrees(np.arctan2(along[1], along[0])) == pytest.approx(angle, abs=2)
+        assert np.abs((top_left + bottom_right) - (top_right + bottom_left)).max() <= 2  # a parallelogram
+        assert np.cross(along, bottom_left - top_left) > 0
+
+    def test_each_of_200_lines_has_its_place_and_its_own_score(self) -> None:
+        lines = find_on_canvas(page_of_lines(50, 4), min_score=0.1)
+        assert len(lines.boxes) == 200
+        assert (np.diff(lines.scores) > 0).all()
+        assert (lines.boxes[1::4, 0, 0] > lines.boxes[::4, 1, 0]).all()
+
+    @pytest.mark.parametrize("shape", [(192, 3008), (3008, 192)])
+    def test_strips_are_searched(self, shape: tuple[int, int]) -> None:
+        probabilities = blank(*shape)
+        probabilities[80:100, 20:160] = 0.9
+        assert len(find_on_canvas(probabilities).boxes) == 1
+
+    def test_no_more_than_1000_outlines_are_looked_at(self) -> None:
+        page = blank(50 * 20 + 20, 30 * 30 + 20)
+        for top in range(10, 1010, 20):
+            for left in range(10, 910, 30):
+                page[top : top + 8, left : left + 14] = 0.9
+        assert len(find_on_canvas(page).boxes) == MAX_CONTOURS
+
+    def test_a_score_at_the_limit_is_enough(self) -> None:
+        half = blank(64, 64) + 0.5
+        assert len(find_on_canvas(half, min_score=0.5).boxes) == 1
+        assert len(find_on_canvas(half, min_score=0.501).boxes) == 0
+
+    def test_slow_scores_follow_the_outline(self) -> None:
+        corner = blank(128, 128)
+        corner[20:100, 20:40] = corner[80:100, 20:100] = 0.9
+        fast = find_on_canvas(corner, min_score=0.1, score_mode=ScoreMode.FAST)
+        slow = find_on_canvas(corner, min_score=0.1, score_mode=ScoreMode.SLOW)
+        assert fast.scores[0] < 0.6 < 0.8 < slow.scores[0]
+        assert (fast.boxes == slow.boxes).all()
+
+    @pytest.mark.parametrize("value", [np.nan, np.inf])
+    def test_a_broken_map_is_refused(self, value: float) -> None:
+        probabilities = blank(64, 64)
+        probabilities[5, 5] = value
+        with pytest.raises(ValueError, match="not finite"):
+            find_on_canvas(probabilities)
+
+    @settings(max_examples=60, deadline=None)
+    @given(st.integers(0, 2**32 - 1), st.integers(32, 900), st.integers(32, 900), st.sampled_from(ScoreMode))
+    def test_any_map_gives_finite_boxes_inside_the_picture(
+        self, seed: int, height: int, width: int, mode: ScoreMode
+    ) -> None:
+        coarse = np.random.default_rng(seed).random((8, 12), np.float32)
+        probabilities = np.kron(coarse, np.ones((16, 16), np.float32))
+        lines = find_lines(probabilities, height, width, min_score=0, score_mode=mode)
+        assert np.isfinite(lines.boxes).all()
+        assert (lines.boxes >= 0).all()
+        assert (lines.boxes < [width, height]).all()
+        assert ((lines.scores >= 0) & (lines.scores <= 1)).all()
+
+
+def boxes_at(*corners: tuple[float, float]) -> NDArray[np.float32]:
+    return np.array([[[x, y], [x + 9, y], [x + 9, y + 5], [x, y + 5]] for x, y in corners], np.float32)
+
+
+class TestReadingOrder:
+    def test_boxes_of_a_row_are_read_by_their_left(self) -> None:
+        assert reading_order(boxes_at((90, 4), (10, 9), (50, 0))).tolist() == [1, 2, 0]
+
+    def test_a_step_of_10_px_starts_a_row(self) -> None:
+        assert reading_order(boxes_at((90, 0), (10, 10))).tolist() == [0, 1]
+        assert reading_order(boxes_at((90, 0), (10, 9))).tolist() == [1, 0]
+
+    def test_small_steps_add_up_to_one_row(self) -> None:
+        assert reading_order(boxes_at((90, 0), (50, 8), (10, 16))).tolist() == [2, 1, 0]
+
+    def test_equal_boxes_keep_their_order(self) -> None:
+        assert reading_order(boxes_at((5, 5), (5, 5), (5, 5))).tolist() == [0, 1, 2]
+
+    def test_nothing_is_in_order(self) -> None:
+        assert reading_order(np.zeros((0, 4, 2), np.float32)).tolist() == []
+
+    @pytest.mark.parametrize("seed", range(20))
+    def test_the_order_is_that_of_rapidocr(self, seed: int, rapidocr_detection: Any) -> None:
+        corners = np.random.default_rng(seed).integers(0, 120, (25, 2)).tolist()
+        boxes = boxes_at(*map(tuple, corners))
+        assert (boxes[reading_order(boxes)] == rapidocr_detection.TextDetector.sorted_boxes(boxes)).all()
