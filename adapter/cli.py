@@ -57,9 +57,11 @@ def demo(
         str | None,
         typer.Option(help="A running service.", show_default="one is started, and stopped at the end"),
     ] = None,
+    output: Annotated[Path, typer.Option(help="Folder for the annotated pictures.")] = Path("out"),
 ) -> None:
-    """Encodes drawn pictures and searches among them, through the whole stack; needs no download."""
-    asyncio.run(demonstration.run(url))
+    """Shows the whole stack at work: a search, faces, a page of text; needs no download."""
+    output.mkdir(parents=True, exist_ok=True)
+    asyncio.run(demonstration.run(url, output))
 
 
 @app.command("perf-analyzer", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

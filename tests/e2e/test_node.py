@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from adapter.embedded import free_port
-from adapter.models.demo import NAME, sample_pictures
+from adapter.models.demo.clip import NAME
+from adapter.models.demo.pictures import sample_pictures
 from tests.support.server import Server
 
 pytestmark = [

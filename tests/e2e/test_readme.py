@@ -53,6 +53,8 @@ def test_serve_ends_with_the_url_and_curl_gets_answers(tmp_path: Path) -> None:
         assert service.wait(15) == 0
 
 
-def test_the_demo_finds_every_picture(tmp_path: Path) -> None:
+def test_the_demo_finds_every_picture_face_and_line(tmp_path: Path) -> None:
     output = run("scripts/demo", tmp_path)
     assert "24 of 24 texts find the picture that they describe." in output
+    assert "4 faces of 3 people" in output
+    assert "7 of 7 lines are read to the letter" in output

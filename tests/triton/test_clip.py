@@ -8,7 +8,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from adapter.models.demo import NAME, SAMPLE_QUERIES, sample_pictures
+from adapter.models.demo.clip import NAME
+from adapter.models.demo.pictures import SAMPLE_QUERIES, sample_pictures
 from tests.support.server import Server
 
 pytestmark = pytest.mark.triton

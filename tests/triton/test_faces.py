@@ -1,0 +1,111 @@
+"""Faces through the real Triton: batches across photos, and everyone's own settings."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from adapter.models.demo.face_graphs import NAME
+from adapter.models.demo.faces import IDENTITIES, draw_face
+from tests.support.server import Server
+from tests.triton.test_clip import jpeg
+
+pytestmark = pytest.mark.triton
+
+PHOTOS = 32
+MOST_FACES = 8
+
+
+def photo(number: int) -> bytes:
+    """A drawn photo with 0 to 8 faces."""
+    rng = np.random.default_rng(number)
+    canvas: NDArray[np.uint8] = np.full((720, 1280, 3), rng.integers(40, 200), np.uint8)
+    for face in range(number % (MOST_FACES + 1)):
+        center = (160 + 320 * (face % 4), 180 + 360 * (face // 4))
+        draw_face(canvas, center, float(rng.uniform(120, 260)), int(rng.integers(IDENTITIES)))
+    return jpeg(canvas)
+
+
+def entries(min_score: float = 0.7, *types: str) -> dict[str, Any]:
+    wanted = types or ("detection", "recognition")
+    halves = {"detection": {"options": {"minScore": min_score}}, "recognition": {}}
+    return {"facial-recognition": {name: {"modelName": NAME, **halves[name]} for name in wanted}}
+
+
+def executions(server: Server, model: str) -> tuple[int, int]:
+    counters = server.statistics(f"{NAME}.{model}")
+    return int(counters["inference_count"]), int(counters["execution_count"])
+
+
+def test_photos_sent_at_once_have_exactly_the_faces_of_photos_sent_alone(server: Server) -> None:
+    photos = [photo(number) for number in range(PHOTOS)]
+    alone = [server.predict(entries(), image).json() for image in photos]
+    counts = [len(answer["facial-recognition"]) for answer in alone]
+    assert counts == [number % (MOST_FACES + 1) for number in range(PHOTOS)]
+    steps = ("detection.detector", "recognition.encoder")
+    before = [executions(server, step) for step in steps]
+    with ThreadPoolExecutor(16) as pool:
+        together = [
+            answer.json() for answer in pool.map(lambda image: server.predict(entries(), image), photos)
+        ]
+    for one, other in zip(alone, together, strict=True):
+        assert_same_faces(one, other)
+    after = [executions(server, step) for step in steps]
+    (photos_seen, detector_runs), (faces_seen, encoder_runs) = (
+        (now[0] - then[0], now[1] - then[1]) for then, now in zip(before, after, strict=True)
+    )
+    assert photos_seen == PHOTOS
+    assert detector_runs < PHOTOS, "no detector batch was above 1"
+    assert faces_seen == sum(counts)
+    assert encoder_runs < sum(count > 0 for count in counts), "no recognition batch mixed photos"
+
+
+def assert_same_faces(one: dict[str, Any], other: dict[str, Any]) -> None:
+    assert (one["imageHeight"], one["imageWidth"]) == (other["imageHeight"], other["imageWidth"])
+    for first, second in zip(one["facial-recognition"], other["facial-recognition"], strict=True):
+        assert first["boundingBox"] == second["boundingBox"]
+        assert first["score"] == pytest.approx(second["score"], abs=1e-5)
+        vector, again = (np.array(json.loads(face["embedding"])) for face in (first, second))
+        np.testing.assert_allclose(again, vector, atol=1e-4 * float(np.linalg.norm(vector)))
+
+
+def test_requests_with_different_settings_do_not_influence_each_other(server: Server) -> None:
+    image = photo(8)
+    thresholds = [0.1, 0.9999] * 20
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(lambda score: server.predict(entries(score), image).json(), thresholds))
+    counts = [len(answer["facial-recognition"]) for answer in answers]
+    assert set(counts[::2]) == {8}
+    assert set(counts[1::2]) == {0}
+
+
+def test_more_faces_than_fit_into_a_batch_are_recognised_in_pieces(server: Server) -> None:
+    canvas: NDArray[np.uint8] = np.full((640, 640, 3), 90, np.uint8)
+    for place in range(64):
+        draw_face(canvas, (40 + 80 * (place % 8), 40 + 80 * (place // 8)), 44, place % IDENTITIES)
+    answer = server.predict(entries(), jpeg(canvas)).json()
+    faces = answer["facial-recognition"]
+    assert len(faces) > 16, "more than a batch"
+    scores = [face["score"] for face in faces]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_detection_alone_is_answered_in_lists(server: Server) -> None:
+    found = server.predict(entries(0.7, "detection"), photo(3)).json()["facial-recognition"]
+    assert [len(found[key]) for key in ("boxes", "scores", "landmarks")] == [3, 3, 3]
+    assert np.shape(found["landmarks"]) == (3, 5, 2)
+
+
+def test_a_photo_without_faces_makes_no_recognition_call(server: Server) -> None:
+    server.predict(entries(), photo(1))
+    before = executions(server, "recognition.encoder")
+    assert server.predict(entries(), photo(0)).json()["facial-recognition"] == []
+    assert executions(server, "recognition.encoder") == before
+
+
+def test_a_bad_photo_is_refused_with_the_fault(server: Server) -> None:
+    answer = server.predict(entries(), photo(2)[:5000])
+    assert (answer.status_code, "truncated" in answer.json()["detail"]) == (400, True)
