@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from PIL import Image
 
 from adapter.errors import SetupError
-from adapter.models.demo import sample_pictures
+from adapter.models.demo.pictures import sample_pictures
 from adapter.protocol import Part, TypeName
 from adapter.service import open_service
 from adapter.settings import Settings

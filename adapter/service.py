@@ -11,7 +11,7 @@ from adapter.embedded import EmbeddedTriton
 from adapter.engine import Engine
 from adapter.health import Health
 from adapter.models.catalog import Catalog
-from adapter.models.demo import NAME, build_demo_clip
+from adapter.models.demo import build_demo_models
 from adapter.models.registry import Registry
 from adapter.models.repository import Preferences, Prepared
 from adapter.models.worker import prepare_apart
@@ -37,7 +37,7 @@ class Service:
 async def open_service(settings: Settings) -> AsyncIterator[Service]:
     """Starts Triton (or uses the one that is given) and what stands before it."""
     settings.repository.mkdir(parents=True, exist_ok=True)
-    await asyncio.to_thread(build_demo_clip, settings.demo_models / TaskName.CLIP / NAME)
+    await asyncio.to_thread(build_demo_models, settings.demo_models)
     catalog = Catalog(settings.models, settings.demo_models)
     async with AsyncExitStack() as stack:
         triton = Triton(await _triton_url(settings, stack), timeout_s=settings.deadline_s)

@@ -14,7 +14,8 @@ import psutil
 import pytest
 
 from adapter.embedded import SHARED_MEMORY
-from adapter.models.demo import NAME, sample_pictures
+from adapter.models.demo.clip import NAME
+from adapter.models.demo.pictures import sample_pictures
 from tests.support.server import Server
 from tests.triton.test_clip import jpeg
 

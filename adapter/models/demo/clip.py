@@ -5,7 +5,6 @@ and in tests. It knows colours and brightness, and nothing else.
 """
 
 import json
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +13,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
-from adapter.models.demo_pictures import SAMPLE_QUERIES, sample_pictures
-from adapter.models.demo_words import SHADES, word_vectors
-
-__all__ = ["NAME", "SAMPLE_QUERIES", "build_demo_clip", "sample_pictures"]
+from adapter.models.demo.words import SHADES, word_vectors
 
 NAME = "demo-clip"
 SIZE_PX = 224
@@ -36,29 +32,8 @@ TO_OPPONENT = np.array([[0.299, 0.587, 0.114], [-0.253, -0.497, 0.75], [1.05, -0
 """RGB to lightness, blue against yellow, red against green: distances there are nearer to what eyes see."""
 
 
-def build_demo_clip(folder: Path) -> None:
-    """Write the model into `folder` (`…/clip/demo-clip`), in the layout of Immich's cache.
-
-    The bytes are the same every time. The folder appears complete or not at all; one with the same content is
-    left alone, an older one is replaced.
-    """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
-        new = Path(scratch, "new")
-        _write(new)
-        try:
-            new.rename(folder)
-        except OSError:  # something is there, perhaps from another process a moment ago
-            if _content(new) != _content(folder):
-                folder.rename(Path(scratch, "old"))
-                new.rename(folder)
-
-
-def _content(folder: Path) -> dict[Path, bytes]:
-    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
-def _write(folder: Path) -> None:
+def build(folder: Path) -> None:
+    """Writes the model into `folder`, in the layout of Immich's cache; the same bytes every time."""
     visual, textual = folder / "visual", folder / "textual"
     visual.mkdir(parents=True)
     textual.mkdir()

@@ -1,10 +1,9 @@
-"""`demo-face`: a face detector and recogniser made by code, and drawn faces that they find and tell apart.
+"""`demo-face`: a face detector and recogniser made by code.
 
 They have the interfaces of SCRFD and ArcFace exports and take their place where none can be downloaded: in
-the demo and in tests. They know drawn faces (`draw_face`), upright and whole, and nothing else.
+the demo and in tests. They know drawn faces (`faces.draw_face`), upright and whole, and nothing else.
 
-A drawn face is a disc in a colour that is rare elsewhere, with eyes, nose and mouth cut out of it, coloured by
-identity. The detector measures area, centre and spread of that colour in windows around its anchors: few
+The detector measures area, centre and spread of that colour in windows around its anchors: few
 shapes have a face's spread for their area, so no more is needed to tell where, how large and whether.
 """
 
@@ -19,6 +18,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from adapter.models.demo.faces import FACE, FEATURES, LANDMARKS, PALETTE, SKIN
+
 NAME = "demo-face"
 SIZE_PX = 640
 CROP_PX = 112
@@ -28,10 +29,6 @@ ANCHORS = 2
 MEASURES = 6
 OUTPUTS = (("443", "446", "449"), ("468", "471", "474"), ("493", "496", "499"))
 """Names of scores, boxes and key points at each stride, as in published detectors."""
-
-SKIN = (225, 60, 190)
-PALETTE = ((20, 20, 20), (240, 240, 240), (250, 215, 0), (0, 150, 60), (20, 60, 225))
-IDENTITIES = len(PALETTE) ** 2
 
 REACH = 75 / 128
 """Half skin are colours at this distance from it; a distance of 1 is 128 levels."""
@@ -45,7 +42,7 @@ WINDOWS_PX = {8: (56, 96), 16: (144, 224), 32: (352, 512)}
 MIN_DIAMETER_PX = 30
 
 BEST_LOGIT = 7
-COSTS = (250, 250, 1000, 40, 1)
+COSTS = (330, 330, 1300, 50, 1)
 """What is taken off it for a unit of each fault: another spread in x and in y, skin in the window's frame by the
 area of all, a missing stride of diameter, and being aside of the anchor by a stride."""
 
@@ -56,26 +53,6 @@ FRAME_PX = {8: 2, 16: 4, 32: 8}
 """Widths of the windows' frames."""
 
 
-@dataclass(frozen=True)
-class Ellipse:
-    """A part of a face, upright; centre and half axes in diameters of the face, from its middle."""
-
-    x: float
-    y: float
-    across: float
-    down: float
-
-    @property
-    def area(self) -> float:
-        return math.pi * self.across * self.down
-
-
-FACE = Ellipse(0, 0, 0.5, 0.5)
-LEFT_EYE, RIGHT_EYE = Ellipse(-0.176, -0.164, 0.09, 0.09), Ellipse(0.176, -0.164, 0.09, 0.09)
-NOSE, MOUTH = Ellipse(0, 0.037, 0.08, 0.08), Ellipse(0, 0.243, 0.15, 0.075)
-FEATURES = (LEFT_EYE, RIGHT_EYE, NOSE, MOUTH)
-LANDMARKS = ((-0.176, -0.164), (0.176, -0.164), (0, 0.037), (-0.146, 0.243), (0.146, 0.243))
-
 FEATURES_IN_CROP = ((38, 52), (74, 52), (56, 72), (56, 92))
 """Where (x, y) the features are in an aligned crop."""
 
@@ -85,51 +62,6 @@ def build(folder: Path) -> None:
     for part, model in (("detection", _detector()), ("recognition", _recognizer())):
         (folder / part).mkdir(parents=True, exist_ok=True)
         (folder / part / "model.onnx").write_bytes(model.SerializeToString(deterministic=True))
-
-
-def draw_face(canvas: NDArray[np.uint8], center: tuple[float, float], size: float, identity: int) -> None:
-    """Draw a face into a picture.
-
-    Args:
-        canvas: uint8 (h, w, 3), RGB; changed in place. What lies outside is not drawn.
-        center: (x, y) of its middle, in pixels.
-        size: its diameter in pixels; found when it is 40 to 400 px on the detector's 640.
-        identity: 0 to 24: who it is.
-
-    Raises:
-        ValueError: there is no such identity.
-    """
-    colors = (SKIN, *feature_colors(identity))
-    for ellipse, color in zip((FACE, *FEATURES), colors, strict=True):
-        _fill(canvas, ellipse, center, size, color)
-
-
-def feature_colors(identity: int) -> tuple[tuple[int, int, int], ...]:
-    """Colours of left eye, right eye, nose and mouth, (r, g, b).
-
-    Two identities have at most one in common, as two lines meet in at most one point.
-    """
-    if not 0 <= identity < IDENTITIES:
-        raise ValueError(f"there are identities 0 to {IDENTITIES - 1}, not {identity}")
-    start, slope = divmod(identity, len(PALETTE))
-    return tuple(PALETTE[(start + slope * i) % len(PALETTE)] for i in range(len(FEATURES)))
-
-
-def _fill(
-    canvas: NDArray[np.uint8],
-    ellipse: Ellipse,
-    center: tuple[float, float],
-    size: float,
-    color: tuple[int, int, int],
-) -> None:
-    middle_x, middle_y = center[0] + ellipse.x * size, center[1] + ellipse.y * size
-    across, down = ellipse.across * size, ellipse.down * size
-    top, left = max(0, int(middle_y - down) - 1), max(0, int(middle_x - across) - 1)
-    part = canvas[top : max(0, int(middle_y + down) + 2), left : max(0, int(middle_x + across) + 2)]
-    y, x = np.ogrid[top : top + part.shape[0], left : left + part.shape[1]]
-    outside_px = (np.hypot((x - middle_x) / across, (y - middle_y) / down) - 1) * min(across, down)
-    cover = np.clip(0.5 - outside_px, 0, 1)[..., None]  # of each pixel: smooth edges
-    part[:] = np.round(part * (1 - cover) + np.array(color) * cover)
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,10 @@ import skimage
 from numpy.typing import NDArray
 from PIL import Image
 
-from adapter.models.demo import MEAN, NAME, SAMPLE_QUERIES, STD, build_demo_clip, sample_pictures
-from adapter.models.demo_words import SHADES
+from adapter.models.demo import place
+from adapter.models.demo.clip import MEAN, NAME, STD, build
+from adapter.models.demo.pictures import SAMPLE_QUERIES, sample_pictures
+from adapter.models.demo.words import SHADES
 from transforms import images
 from transforms.text import Tokenizer
 
@@ -55,7 +57,7 @@ class Clip:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("cache") / "clip" / NAME
-    build_demo_clip(folder)
+    build(folder)
     return folder
 
 
@@ -172,23 +174,23 @@ class TestFolder:
         assert [output.name for output in graph.output] == ["embedding"]
 
     def test_it_is_the_same_bytes_every_time(self, folder: Path, tmp_path: Path) -> None:
-        build_demo_clip(tmp_path / "again")
+        place(tmp_path / "again", build)
         assert content(tmp_path / "again") == content(folder)
 
     def test_one_with_the_same_content_is_left_alone(self, folder: Path) -> None:
         before = folder.stat().st_ino, (folder / "config.json").stat().st_ino
-        build_demo_clip(folder)
+        place(folder, build)
         assert (folder.stat().st_ino, (folder / "config.json").stat().st_ino) == before
 
     def test_several_may_build_it_at_once(self, folder: Path, tmp_path: Path) -> None:
         with ThreadPoolExecutor(4) as pool:
-            list(pool.map(build_demo_clip, [tmp_path / NAME] * 4))
+            list(pool.map(lambda folder: place(folder, build), [tmp_path / NAME] * 4))
         assert content(tmp_path / NAME) == content(folder)
 
     def test_an_older_one_is_replaced_and_nothing_is_left_over(self, folder: Path, tmp_path: Path) -> None:
         (tmp_path / NAME / "visual").mkdir(parents=True)
         (tmp_path / NAME / "visual" / "stale").touch()
-        build_demo_clip(tmp_path / NAME)
+        place(tmp_path / NAME, build)
         assert content(tmp_path / NAME) == content(folder)
         assert [path.name for path in tmp_path.iterdir()] == [NAME]
 

@@ -12,10 +12,14 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from adapter.models.demo_face import IDENTITIES, SKIN, build, draw_face
+from adapter.models import samples
+from adapter.models.demo.face_graphs import build
+from adapter.models.demo.faces import IDENTITIES, SKIN, draw_face
+from adapter.models.faces import DETECTION, RECOGNITION
+from adapter.models.rewrite import PIXELS, Normalisation, Recipe, prepare_graph
 from transforms import faces
 
-SHARED = Path(__file__).parents[2].parent / "shared"
+SHARED = Path(__file__).parents[4].parent / "shared"
 MIN_SCORE = 0.7
 
 
@@ -113,6 +117,17 @@ def test_detector_has_the_interface_of_published_ones(folder: Path, models: Mode
     assert (model.ir_version, model.opset_import[0].version) == (10, 17)
     transposes = [node for node in model.graph.node if node.op_type == "Transpose"]
     assert [list(node.attribute[0].ints) for node in transposes] == [[2, 3, 0, 1]] * 9
+
+
+@pytest.mark.parametrize(
+    ("part", "size", "normalisation"), [("detection", 640, DETECTION), ("recognition", 112, RECOGNITION)]
+)
+def test_batching_of_both_graphs_can_be_proven(
+    part: str, size: int, normalisation: Normalisation, folder: Path, tmp_path: Path
+) -> None:
+    recipe = Recipe([{PIXELS: picture} for picture in samples.pictures(size, size)], normalisation)
+    prepared = prepare_graph(folder / part / "model.onnx", tmp_path / "model.onnx", recipe)
+    assert prepared.batchable, prepared.why_not
 
 
 def test_recognizer_takes_any_number_of_crops(models: Models) -> None:
