@@ -163,7 +163,12 @@ def _entry(task: TaskName, type_name: TypeName, entry: _Entry) -> Entry:
         options = _OPTIONS[task, type_name].model_validate(entry.options)
     except ValidationError as error:
         raise InvalidEntries(f"Options of {task} {type_name}: {_fault(error)}") from error
-    return Entry(Part(task, type_name, entry.name), options)
+    return Entry(Part(task, type_name, _shared_name(task, type_name, entry.name)), options)
+
+
+def _shared_name(task: TaskName, type_name: TypeName, name: str) -> str:
+    """OCR models of several languages (`LATIN__PP-OCRv5_mobile`) have one detector, that of the plain name."""
+    return name.rpartition("__")[2] if (task, type_name) == (TaskName.OCR, TypeName.DETECTION) else name
 
 
 def _describe(error: ValidationError) -> str:

@@ -61,6 +61,7 @@ async def _prepare(part: Part, catalog: Catalog, settings: Settings) -> Prepared
     preferences = Preferences(
         clip_resize=settings.clip_resize,
         max_pixels=settings.max_pixels,
+        ocr_buckets=settings.ocr_buckets,
         max_batch_size_faces=settings.max_batch_size_faces,
         intra_op_threads=settings.intra_op_threads,
         inter_op_threads=settings.inter_op_threads,

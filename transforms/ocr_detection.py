@@ -25,6 +25,8 @@ MAX_CANVAS_PX = 2**24  # the detector takes about 135 bytes a pixel: 2.3 GB here
 MEAN_LEVEL = 0.5
 LEVEL_SCALE = 127.5
 
+BUCKETS_PX = (320, 512, 736, 992, 1312, 1760, 2336, 3136, 4192)  # multiples of 32
+
 IS_TEXT = 0.3
 DILATION = np.ones((2, 2), np.uint8)
 MAX_CONTOURS = 1000
@@ -96,6 +98,27 @@ def resize_for_detection(pixels: NDArray[np.uint8], max_resolution: int) -> NDAr
     # go along the rows first, and rounding in between makes the difference.
     rows = Image.fromarray(pixels).resize((width, pixels.shape[0]), Image.Resampling.LANCZOS)
     return np.array(rows.resize((width, height), Image.Resampling.LANCZOS))
+
+
+def pad_to_bucket(canvas: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Grow a canvas to one of few sizes, with black at the right and at the bottom.
+
+    A GPU's memory grows with every new shape. The detector sees beyond the edge of what was added, so that boxes
+    near it may move.
+
+    Args:
+        canvas: uint8 (h', w', 3), from `resize_for_detection`.
+
+    Returns:
+        uint8 (h'', w'', 3), sides of `BUCKETS_PX`; a side over the largest stays.
+    """
+    padding = [(0, snap(side, BUCKETS_PX) - side) for side in canvas.shape[:2]]
+    return np.pad(canvas, [*padding, (0, 0)])
+
+
+def snap(length: int, buckets: Sequence[int]) -> int:
+    """The smallest bucket that holds a length; the length itself where none does."""
+    return next((bucket for bucket in buckets if bucket >= length), length)
 
 
 def find_lines(

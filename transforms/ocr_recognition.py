@@ -16,6 +16,8 @@ from PIL import Image
 LINE_HEIGHT_PX = 48
 MIN_BATCH_WIDTH_PX = 320
 MAX_BATCH_WIDTH_PX = 8192  # lines over 170 times as long as high are squeezed: attention is quadratic
+BUCKETS_PX = (320, 480, 640, 960, 1280, 1920, 2560, 3840, 5120, MAX_BATCH_WIDTH_PX)
+"""Widths of groups where few shapes matter more than the original's characters."""
 GROUP_SIZE = 6
 UPRIGHT_RATIO = 1.5  # crops at least this much higher than wide are turned
 BLANK = ""

@@ -14,7 +14,7 @@ from adapter.models.config import Model, Step, Tensor
 from adapter.models.graph_file import declared_inputs, read
 from adapter.models.repository import GRAPH, Draft, Family, Preferences, version_folder
 from adapter.models.rewrite import PIXELS, Normalisation, Recipe, RewriteError, prepare_graph
-from adapter.models.steps import IMAGE, IMAGE_SIZE, draft, embedding_of, graph_model, same
+from adapter.models.steps import IMAGE, IMAGE_SIZE, draft, embedding_of, flag, graph_model, same
 
 CONTEXT_LENGTH = 77
 """Of a model that does not say."""
@@ -89,8 +89,8 @@ def generate_textual(source: Path, name: str, staging: Path, preferences: Prefer
             parameters={
                 "pad_token": pad_token,
                 "context_length": str(length),
-                "canonicalize": _flag(text_config.get("tokenizer_kwargs", {}).get("clean") == "canonicalize"),
-                "language_prefix": _flag(name.startswith("nllb")),
+                "canonicalize": flag(text_config.get("tokenizer_kwargs", {}).get("clean") == "canonicalize"),
+                "language_prefix": flag(name.startswith("nllb")),
             },
         ),
         graph_model(
@@ -152,10 +152,6 @@ def _texts(
 def _pad_token(config: Mapping[str, Any]) -> str:
     token = config["pad_token"]
     return str(token["content"] if isinstance(token, dict) else token)
-
-
-def _flag(value: bool) -> str:
-    return "true" if value else "false"
 
 
 def _read_json(path: Path) -> dict[str, Any]:

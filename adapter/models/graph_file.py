@@ -1,6 +1,5 @@
 """ONNX graphs on disk: read without their files of weights, written beside links to them."""
 
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -168,9 +167,11 @@ def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
 def _link(source: Path, target: Path) -> None:
     if not source.is_file():
         raise RewriteError(f"the graph's weights are missing: {source}")
+    if target.exists() and target.samefile(source):
+        return
     target.parent.mkdir(parents=True, exist_ok=True)
     target.unlink(missing_ok=True)
     try:
-        os.link(source.resolve(), target)
+        target.hardlink_to(source.resolve())
     except OSError:  # another file system, or one without hard links
         shutil.copyfile(source, target)

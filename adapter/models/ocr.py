@@ -9,7 +9,7 @@ from adapter.models.graph_file import RewriteError, read
 from adapter.models.ocr_graph import CERTAINTIES, CLASSES, write_recognizer
 from adapter.models.repository import GRAPH, Draft, Family, Preferences, version_folder
 from adapter.models.rewrite import PIXELS, Normalisation, Recipe, prepare_graph
-from adapter.models.steps import IMAGE, IMAGE_SIZE, draft, graph_model, same
+from adapter.models.steps import IMAGE, IMAGE_SIZE, draft, flag, graph_model, same
 from transforms.ocr_detection import LEVEL_SCALE, MEAN_LEVEL
 from transforms.ocr_recognition import LINE_HEIGHT_PX, read_characters
 
@@ -18,6 +18,7 @@ CHARSET = "charset.txt"
 NORMALISATION = Normalisation((MEAN_LEVEL,) * 3, (LEVEL_SCALE,) * 3, scale=None, channels="bgr")
 
 CANVAS = Tensor(PIXELS, "UINT8", (-1, -1, 3), "height, width, RGB; sides are multiples of 32")
+CANVAS_SIZE = Tensor("canvas_size", "INT32", (2,), "height, width of what the picture takes up of it")
 PICTURE = Tensor("picture", "UINT8", (-1, -1, 3), "height, width, RGB", ragged=True)
 MAP = Tensor(
     "map", "FP32", (1, -1, -1), "one, height, width of the canvas; how likely it is text", ragged=True
@@ -60,11 +61,14 @@ def generate_detection(source: Path, name: str, staging: Path, preferences: Pref
     models = [
         Model(
             preprocess,
-            "image, max_resolution ─[decode, resize]→ pixels, picture, image_size",
+            "image, max_resolution ─[decode, resize, pad]→ pixels, canvas_size, picture, image_size",
             [IMAGE, MAX_RESOLUTION],
-            [CANVAS, PICTURE, IMAGE_SIZE],
+            [CANVAS, CANVAS_SIZE, PICTURE, IMAGE_SIZE],
             backend="ocr_preprocess",
-            parameters={"max_pixels": str(preferences.max_pixels)},
+            parameters={
+                "max_pixels": str(preferences.max_pixels),
+                "buckets": flag(preferences.ocr_buckets),
+            },
         ),
         graph_model(
             detector,
@@ -76,22 +80,22 @@ def generate_detection(source: Path, name: str, staging: Path, preferences: Pref
         ),
         Model(
             postprocess,
-            "map, picture, min_score, score_mode ─[find lines, crop, group]→ boxes, scores, crops, groups",
-            [MAP, PICTURE, MIN_SCORE, SCORE_MODE],
+            "map, canvas_size, picture, min_score, score_mode ─[find lines, crop, group]→ boxes, scores, crops, groups",
+            [MAP, CANVAS_SIZE, PICTURE, MIN_SCORE, SCORE_MODE],
             LINES,
             backend="ocr_postprocess",
         ),
         Model(
             name,
             "image ─[preprocess]→ pixels ─[detector]→ map ─[postprocess]→ boxes, scores, crops, groups\n"
-            "            ├────────→ picture ─────────────────────┘\n"
+            "            ├────────→ picture, canvas_size ────────┘\n"
             "            └────────→ image_size",
             [IMAGE, MIN_SCORE, MAX_RESOLUTION, SCORE_MODE],
             [*LINES, IMAGE_SIZE],
             steps=[
-                Step(preprocess, same(IMAGE, MAX_RESOLUTION), same(CANVAS, PICTURE, IMAGE_SIZE)),
+                Step(preprocess, same(IMAGE, MAX_RESOLUTION), same(CANVAS, CANVAS_SIZE, PICTURE, IMAGE_SIZE)),
                 Step(detector, same(CANVAS), {output: MAP.name}),
-                Step(postprocess, same(MAP, PICTURE, MIN_SCORE, SCORE_MODE), same(*LINES)),
+                Step(postprocess, same(MAP, CANVAS_SIZE, PICTURE, MIN_SCORE, SCORE_MODE), same(*LINES)),
             ],
         ),
     ]
@@ -120,6 +124,7 @@ def generate_recognition(source: Path, name: str, staging: Path, preferences: Pr
             [CROPS, CROP_SIZES],
             [BATCH],
             backend="ocr_lines",
+            parameters={"buckets": flag(preferences.ocr_buckets)},
         ),
         graph_model(
             recognizer,

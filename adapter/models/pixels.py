@@ -71,15 +71,17 @@ def fold_pixels(model: onnx.ModelProto, how: Normalisation) -> onnx.ModelProto:
         RewriteError: the graph has another kind of input, or a size that is not the one to pin.
     """
     image = _image_input(model)
-    batch, height, width = _picture_dims(image, how.size)
+    pixels = helper.make_tensor_value_info(PIXELS, TensorProto.UINT8, _pixel_dims(image, how.size))
+    model.graph.input.remove(image)
+    model.graph.input.insert(0, pixels)
+    _rename_input(model.graph, image)
     if image.type.tensor_type.elem_type == TensorProto.UINT8:
         nodes = [helper.make_node("Identity", [PIXELS], [image.name])]
     else:
         nodes = list(_normalising_nodes(image, how))
-    pixels = helper.make_tensor_value_info(PIXELS, TensorProto.UINT8, [batch, height, width, 3])
-    _prepend(model.graph, nodes)
-    model.graph.input.remove(image)
-    model.graph.input.insert(0, pixels)
+    later = list(model.graph.node)
+    del model.graph.node[:]
+    model.graph.node.extend([*nodes, *later])
     return model
 
 
@@ -97,17 +99,23 @@ def _image_input(model: onnx.ModelProto) -> onnx.ValueInfoProto:
     return inputs[0]
 
 
-def _picture_dims(image: onnx.ValueInfoProto, pinned: tuple[int, int] | None) -> tuple[int | str, ...]:
-    """Batch, height and width; a name where it is variable."""
+def _pixel_dims(image: onnx.ValueInfoProto, pinned: tuple[int, int] | None) -> list[int | str]:
+    """The shape of `pixels`: a name where it is variable."""
     dims = [dim.dim_value for dim in image.type.tensor_type.shape.dim]
-    batch, *sides = dims[:1] + (
-        dims[1:3] if image.type.tensor_type.elem_type == TensorProto.UINT8 else dims[2:]
-    )
-    for side, wanted in zip(sides, pinned or (0, 0), strict=True):
-        if side and wanted and side != wanted:
-            raise RewriteError(f"the graph takes pictures of {sides}, not {pinned}")
-    height, width = (side or wanted for side, wanted in zip(sides, pinned or (0, 0), strict=True))
-    return batch or "batch", height or "height", width or "width"
+    batch, *own = dims[:3] if image.type.tensor_type.elem_type == TensorProto.UINT8 else (dims[0], *dims[2:])
+    sides = [side or wanted for side, wanted in zip(own, pinned or own, strict=True)]
+    if pinned and sides != list(pinned):
+        raise RewriteError(f"the graph takes pictures of {own}, not {list(pinned)}")
+    names = ("batch", "height", "width")
+    return [size or name for size, name in zip((batch, *sides), names, strict=True)] + [3]
+
+
+def _rename_input(graph: onnx.GraphProto, image: onnx.ValueInfoProto) -> None:
+    """Makes the name `pixels` free, where the network has an input of that name."""
+    if image.name == PIXELS:
+        image.name = _PREFIX + "network"
+        for node in graph.node:
+            node.input[:] = [image.name if name == PIXELS else name for name in node.input]
 
 
 def _normalising_nodes(image: onnx.ValueInfoProto, how: Normalisation) -> Iterator[onnx.NodeProto]:
@@ -134,9 +142,3 @@ def _normalising_nodes(image: onnx.ValueInfoProto, how: Normalisation) -> Iterat
 
 def _constant(name: str, value: NDArray[np.generic]) -> onnx.NodeProto:
     return helper.make_node("Constant", [], [_PREFIX + name], value=numpy_helper.from_array(value))
-
-
-def _prepend(graph: onnx.GraphProto, nodes: list[onnx.NodeProto]) -> None:
-    later = list(graph.node)
-    del graph.node[:]
-    graph.node.extend([*nodes, *later])

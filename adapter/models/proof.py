@@ -15,13 +15,17 @@ from adapter.models.config import Tensor
 SINGLE_TOLERANCE = 1e-5
 """How far a batch of one may be from the original, relative to the output's largest magnitude.
 
-The arithmetic is the same; only the runtime's fusions may fall differently: some float32 roundings of 6e-8.
+The arithmetic is the same; only the runtime's fusions may fall differently, by some float32 roundings of 6e-8.
+Measured on CLIP, SigLIP, XLM-Roberta, SCRFD and PP-OCR graphs: up to 1.2e-6.
 """
 
 BATCH_TOLERANCE = 1e-4
-"""The same for a row of a batch, where matrix products are summed in another order, layer upon layer."""
+"""The same for a row of a batch, where matrix products may be summed in another order, layer upon layer.
 
-HALF_TOLERANCE = 2e-2
+Measured: up to 3e-7, and 3e-2 and more between the outputs of different samples. The user's index asks for 1e-4.
+"""
+
+HALF_TOLERANCE = 5e-3
 """Either, for an output in float16, whose roundings are 5e-4."""
 
 CONTRAST = 10
@@ -59,27 +63,6 @@ class Interface:
     outputs: tuple[Tensor, ...]
 
 
-def prove(
-    source: Path,
-    rewritten: Path,
-    samples: Sequence[Sample],
-    source_samples: Sequence[Sample],
-    *,
-    batched: bool,
-) -> Interface:
-    """Compares a rewritten graph with its source on the CPU. One of them is in memory at a time.
-
-    Args:
-        samples: items for the rewritten graph, all of the same shapes; three or more where it is `batched`.
-        source_samples: the same items as the source takes them.
-        batched: whether it is to be proven for batches too.
-
-    Raises:
-        ProofFailed: which output is off, and by how much.
-    """
-    return prove_answers(rewritten, samples, run_each(source, source_samples), batched=batched)
-
-
 def run_each(path: Path, samples: Sequence[Sample]) -> list[Answer]:
     """The answers of a graph to samples given one by one.
 
@@ -90,10 +73,19 @@ def run_each(path: Path, samples: Sequence[Sample]) -> list[Answer]:
     return [_run(session, [sample]) for sample in samples]
 
 
-def prove_answers(
+def prove(
     rewritten: Path, samples: Sequence[Sample], expected: Sequence[Answer], *, batched: bool
 ) -> Interface:
-    """As `prove`, with the source's answers at hand."""
+    """Compares a rewritten graph with its source, on the CPU.
+
+    Args:
+        samples: items for the rewritten graph, all of the same shapes; three or more where it is `batched`.
+        expected: the source's answers to the same items, of `run_each`.
+        batched: whether it is to be proven for batches too.
+
+    Raises:
+        ProofFailed: which output is off, and by how much.
+    """
     session = _open(rewritten)
     singles = [_run(session, [sample]) for sample in samples]
     for answer, single in zip(expected, singles, strict=True):
@@ -163,8 +155,8 @@ def difference(expected: Array, found: Array) -> float:
     if not expected.size:
         return 0.0
     expected, found = expected.astype(np.float64), found.astype(np.float64)
-    worst = float(np.abs(found - expected).max())
-    return worst / float(np.abs(expected).max()) if worst else 0.0
+    worst, largest = float(np.abs(found - expected).max()), float(np.abs(expected).max())
+    return worst / largest if largest else float(worst and np.inf)
 
 
 def _limit(array: Array, tolerance: float) -> float:

@@ -30,6 +30,7 @@ class Preferences:
     clip_resize: str = "release"
     max_pixels: int = 50_000_000
     max_batch_size_faces: int = 16
+    ocr_buckets: bool = False
     intra_op_threads: int = 0
     inter_op_threads: int = 0
 

@@ -11,7 +11,7 @@ from adapter.models.batching import make_batch_dynamic, pin_batch
 from adapter.models.config import Tensor
 from adapter.models.graph_file import RewriteError, declared_inputs, limit_versions, read, write
 from adapter.models.pixels import PIXELS, Normalisation, fold_pixels, normalise, takes_pixels
-from adapter.models.proof import Answer, Interface, ProofFailed, Sample, prove_answers, run_each
+from adapter.models.proof import Answer, Interface, ProofFailed, Sample, prove, run_each
 
 __all__ = ["PIXELS", "Normalisation", "Prepared", "ProofFailed", "Recipe", "RewriteError", "prepare_graph"]
 
@@ -72,12 +72,12 @@ def prepare_graph(source: Path, target: Path, recipe: Recipe) -> Prepared:
 
 def _prepare_batched(source: Path, draft: Path, recipe: Recipe, answers: Sequence[Answer]) -> Interface:
     write(make_batch_dynamic(_read_folded(source, recipe)), draft, source)
-    return prove_answers(draft, recipe.samples, answers, batched=True)
+    return prove(draft, recipe.samples, answers, batched=True)
 
 
 def _prepare_single(source: Path, draft: Path, recipe: Recipe, answers: Sequence[Answer]) -> Interface:
     write(pin_batch(_read_folded(source, recipe)), draft, source)
-    return prove_answers(draft, recipe.samples, answers, batched=False)
+    return prove(draft, recipe.samples, answers, batched=False)
 
 
 def _read_folded(source: Path, recipe: Recipe) -> onnx.ModelProto:
@@ -90,8 +90,9 @@ def _source_samples(source: Path, recipe: Recipe) -> Sequence[Sample]:
     if recipe.normalisation is None:
         return recipe.samples
     model = read(source)
+    is_newer = takes_pixels(model)
     (image,) = declared_inputs(model)
-    if takes_pixels(model):
+    if is_newer:
         return [{image.name: sample[PIXELS]} for sample in recipe.samples]
     number = np.float16 if image.type == "FP16" else np.float32
     return [

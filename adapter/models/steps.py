@@ -20,6 +20,11 @@ SHAPES_VARY = {"arena_extend_strategy": "1", "cudnn_conv_algo_search": "1", "ena
 two, and no convolution is searched for anew. A CPU reads the last one only."""
 
 
+def flag(value: bool) -> str:
+    """A parameter that is on or off."""
+    return "true" if value else "false"
+
+
 def graph_model(
     name: str,
     comment: str,

@@ -2,14 +2,15 @@
 
 import triton_python_backend_utils as pb_utils
 
-from backends.steps import answer_each, read
+from backends.steps import answer_each, read, read_parameters
 from transforms import InputError
-from transforms.ocr_recognition import GROUP_SIZE, group_lines, line_batch, unpack
+from transforms.ocr_detection import snap
+from transforms.ocr_recognition import BUCKETS_PX, GROUP_SIZE, group_lines, line_batch, unpack
 
 
 class TritonPythonModel:
     def initialize(self, args):
-        pass
+        self._buckets = BUCKETS_PX if read_parameters(args)["buckets"] == "true" else ()
 
     def execute(self, requests):
         return answer_each(requests, self._answer)
@@ -20,4 +21,4 @@ class TritonPythonModel:
             raise InputError(f"{len(sizes)} lines in a group; there are 1 to {GROUP_SIZE}")
         crops = unpack(read(request, "crops"), sizes)
         (group,) = group_lines(sizes)
-        return [pb_utils.Tensor("lines", line_batch(crops, group.width))]
+        return [pb_utils.Tensor("lines", line_batch(crops, snap(group.width, self._buckets)))]

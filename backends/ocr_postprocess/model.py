@@ -1,4 +1,4 @@
-"""map, picture, min_score, score_mode ─[find lines, crop, group]→ boxes, scores, crops, crop_sizes, groups"""
+"""map, canvas_size, picture, min_score, score_mode ─[find lines, crop, group]→ boxes, scores, crops, groups"""
 
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +23,8 @@ class TritonPythonModel:
     def _answer(self, request):
         picture = read(request, "picture")[0]
         height, width = picture.shape[:2]
-        probabilities = read(request, "map")[0, 0] if can_hold_text(height, width) else _NONE
+        rows, columns = read(request, "canvas_size")[0]
+        probabilities = read(request, "map")[0, 0, :rows, :columns] if can_hold_text(height, width) else _NONE
         min_score, mode = float(read_one(request, "min_score")), read_one(request, "score_mode").decode()
         lines = find_lines(probabilities, height, width, min_score, ScoreMode(mode))
         crops, sizes = pack(crop_lines(picture, lines.boxes))

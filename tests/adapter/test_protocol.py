@@ -28,6 +28,12 @@ def test_options_that_immich_sends_are_read() -> None:
     assert parse_entries(raw)[TaskName.FACES][TypeName.DETECTION].options.min_score == 0.3
 
 
+def test_languages_of_ocr_share_a_detector_and_differ_in_the_recogniser() -> None:
+    raw = '{"ocr": {"detection": {"modelName": "LATIN__P"}, "recognition": {"modelName": "LATIN__P"}}}'
+    types = parse_entries(raw)[TaskName.OCR]
+    assert [types[kind].part.name for kind in (TypeName.DETECTION, TypeName.RECOGNITION)] == ["P", "LATIN__P"]
+
+
 def test_unknown_options_and_keys_are_ignored() -> None:
     raw = '{"clip": {"visual": {"modelName": "m", "foo": 1, "options": {"bar": 2}}}}'
     assert parse_entries(raw)[TaskName.CLIP][TypeName.VISUAL].part.name == "m"
