@@ -10,13 +10,13 @@ from adapter.errors import BadInput, EngineUnavailable, WrongAnswer
 from adapter.models.registry import Registry
 from adapter.models.repository import Prepared
 from adapter.protocol import Part
-from adapter.triton import Arrays, Gone, NotLoaded, Rejected, StubDead, Triton, TritonError
+from adapter.triton import Arrays, Gone, NotLoaded, Rejected, StubDead, Triton, TritonError, Unreachable
 
 log = logging.getLogger(__name__)
 
 RETRY_S = 0.25
-BREAKDOWNS = 4
-"""A request during which the engine broke so often is likely to be the cause."""
+BREAKDOWNS = 6
+"""A request during which processes of the engine died so often is likely to be the cause."""
 
 
 class Engine:
@@ -35,40 +35,38 @@ class Engine:
             EngineUnavailable: Triton failed on this request in a way that another try would not mend.
             WrongAnswer: what came back is not what the model may say.
         """
+        breakdowns = 0
         async with self._registry.use(part) as prepared:
-            for _ in range(BREAKDOWNS):
+            while breakdowns < BREAKDOWNS:
                 try:
-                    outputs = await self._reach(prepared.model, inputs)
+                    return _checked(part, prepared, await self._triton.infer(prepared.model, inputs))
                 except Rejected as error:
                     raise BadInput(str(error)) from error
+                except Unreachable:
+                    await asyncio.sleep(RETRY_S)
                 except NotLoaded:
                     prepared = await self._registry.reload(part, prepared)
                 except StubDead as error:
+                    breakdowns += 1
                     prepared = await self._registry.heal(part, prepared, error.model)
                 except Gone as error:
+                    breakdowns += 1
                     log.warning("Triton broke off while it worked on %s (%s); sending it again", part, error)
                 except TritonError as error:
                     raise EngineUnavailable(f"Triton failed on {part}: {error}") from error
-                else:
-                    return _checked(part, prepared, outputs)
         raise EngineUnavailable(f"The engine broke {BREAKDOWNS} times while it worked on this request.")
 
     async def max_batch_size(self, part: Part) -> int:
         """How many items one request to this part may hold."""
         return (await self._registry.get(part)).max_batch_size
 
-    async def _reach(self, model: str, inputs: Arrays) -> Arrays:
-        """Sends a request once Triton is there to take it."""
-        while not await self._triton.is_up():
-            await asyncio.sleep(RETRY_S)
-        return await self._triton.infer(model, inputs)
-
 
 def _checked(part: Part, prepared: Prepared, outputs: Arrays) -> Arrays:
     for name, dims in prepared.outputs.items():
-        array = outputs[name]
-        if not _fits(array.shape[1:], dims):
-            raise WrongAnswer(f"{part} gave {name} of shape {array.shape[1:]}, not {dims}.")
+        array = outputs.get(name)
+        if array is None or not _fits(array.shape[1:], dims):
+            shape = None if array is None else array.shape[1:]
+            raise WrongAnswer(f"{part} gave {name} of shape {shape}, not {dims}.")
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise WrongAnswer(f"{part} gave {name} with a number that is not finite.")
     return outputs

@@ -42,7 +42,11 @@ class StubDead(TritonError):
 
 
 class Gone(TritonError):
-    """Triton cannot be reached, or the connection broke."""
+    """The connection broke: Triton died, perhaps of this request."""
+
+
+class Unreachable(Gone):
+    """Nobody is there to take the request."""
 
 
 _STUB_DEAD = re.compile(r"Stub process '(?P<model>.+)_\d+_\d+' is not healthy")
@@ -78,7 +82,7 @@ class Triton:
             inputs: arrays with the batch axis; text and bytes as object arrays.
 
         Raises:
-            Rejected, NotLoaded, StubDead, Gone: see there.
+            Rejected, NotLoaded, StubDead, Gone, Unreachable: see there.
         """
         async with _translated():
             result = await self._client.infer(model, [_tensor(*item) for item in inputs.items()])
@@ -116,7 +120,9 @@ async def _translated() -> AsyncIterator[None]:
         yield
     except InferenceServerException as error:
         raise translate(str(error.message()), error.status()) from error
-    except (aiohttp.ClientError, ConnectionError) as error:
+    except aiohttp.ClientConnectorError as error:
+        raise Unreachable(str(error)) from error
+    except (aiohttp.ClientError, ConnectionError, TimeoutError) as error:
         raise Gone(f"{type(error).__name__}: {error}") from error
 
 
