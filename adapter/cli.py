@@ -1,22 +1,30 @@
 """The command `immich-triton`."""
 
 import asyncio
+import json
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
 from adapter import demo as demonstration
 from adapter import logs, server, settings
 from adapter import perf_analyzer as perf
-from adapter.errors import SetupError
+from adapter.cli_models import app as models_app
+from adapter.commands import predict
+from adapter.commands.doctor import examine
+from adapter.errors import ServiceError, SetupError
 from adapter.models.families import FAMILIES
 from adapter.protocol import Part, TaskName, TypeName
 
+JsonOption = Annotated[bool, typer.Option("--json", help="For scripts.")]
 app = typer.Typer(
     help="The machine-learning host for Immich, on NVIDIA Triton.", no_args_is_help=True, add_completion=False
 )
+
+app.add_typer(models_app, name="models")
 
 
 @app.command()
@@ -64,6 +72,40 @@ def demo(
     asyncio.run(demonstration.run(url, output))
 
 
+@app.command()
+def doctor(json_output: JsonOption = False) -> None:
+    """Looks at this host: each line is good, or says what to do. Exit status 1 if one is not good."""
+    findings = list(examine(settings.load()))
+    if json_output:
+        typer.echo(json.dumps([finding.as_dict() for finding in findings], indent=1))
+    else:
+        for finding in findings:
+            mark, color = ("good", typer.colors.GREEN) if finding.good else ("look", typer.colors.RED)
+            typer.echo(f"{typer.style(mark, fg=color)}  {finding.subject:14} {finding.message}")
+    if not all(finding.good for finding in findings):
+        raise typer.Exit(1)
+
+
+@app.command("predict")
+def predict_command(
+    task: Annotated[TaskName, typer.Option(help="What to ask for.")] = TaskName.CLIP,
+    image: Annotated[Path | None, typer.Option(help="A picture.", exists=True, dir_okay=False)] = None,
+    text: Annotated[str | None, typer.Option(help="A text, for clip.")] = None,
+    model: Annotated[str | None, typer.Option(help="Default: Immich's own for the task.")] = None,
+    url: Annotated[str, typer.Option(help="A running server.")] = "http://localhost:3003",
+    json_output: JsonOption = False,
+) -> None:
+    """Asks a running server, as Immich does."""
+    if (image is None) == (text is None):
+        raise typer.BadParameter("give either --image or --text")
+    wanted = predict.entries(task, model or predict.DEFAULT_MODELS[task], text=text is not None)
+    answer = asyncio.run(predict.ask(url, wanted, image.read_bytes() if image else None, text))
+    if json_output:
+        typer.echo(json.dumps(answer))
+    else:
+        Console().print(*predict.tables(answer))
+
+
 @app.command("perf-analyzer", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def perf_analyzer(
     context: typer.Context,
@@ -97,6 +139,6 @@ def main() -> None:
     """Runs the command; a fault of the host ends it with one sentence."""
     try:
         app()
-    except SetupError as error:
+    except (SetupError, ServiceError) as error:
         typer.secho(f"immich-triton: {error}", err=True, fg=typer.colors.RED)
         raise SystemExit(1) from None

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 _LEVELS = {"verbose": "debug", "log": "info", "warn": "warning", "fatal": "critical"}
-_NOISY = ("uvicorn.access", "asyncio", "httpx", "filelock", "urllib3")
+_NOISY = ("uvicorn.access", "asyncio", "httpx", "httpx2", "huggingface_hub", "filelock", "urllib3")
 
 
 def set_up(level: str, *, color: bool) -> None:

@@ -167,8 +167,10 @@ def _entry(task: TaskName, type_name: TypeName, entry: _Entry) -> Entry:
 
 
 def _shared_name(task: TaskName, type_name: TypeName, name: str) -> str:
-    """OCR models of several languages (`LATIN__PP-OCRv5_mobile`) have one detector, that of the plain name."""
-    return name.rpartition("__")[2] if (task, type_name) == (TaskName.OCR, TypeName.DETECTION) else name
+    """OCR models of several languages (`LATIN__PP-OCRv5_mobile`) have one detector, and Chinese is the plain one."""
+    language, _, base = name.rpartition("__")
+    shared = task is TaskName.OCR and (type_name is TypeName.DETECTION or language == "CH")
+    return base if shared else name
 
 
 def _describe(error: ValidationError) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
-from adapter.errors import InvalidEntries, ModelUnavailable
+from adapter.errors import InvalidEntries
 from adapter.protocol import Part, TaskName, TypeName
 
 # https://huggingface.co/immich-app
@@ -41,8 +41,13 @@ KNOWN: Mapping[TaskName, Sequence[str]] = {
 GRAPH = "model.onnx"
 
 
+def is_known(part: Part) -> bool:
+    """Whether the name is one of Immich's own, which can be fetched."""
+    return part.name in KNOWN[part.task]
+
+
 class Catalog:
-    """Finds the source of a model.
+    """Finds models that nobody publishes under Immich's names: custom ones, and the demo's.
 
     Args:
         folders: where models may lie, each in Immich's layout: `<task>/<name>/<type>/model.onnx`.
@@ -56,16 +61,17 @@ class Catalog:
 
         Raises:
             InvalidEntries: there is no such model; near names are given.
-            ModelUnavailable: there is, but it is not in the cache folder.
         """
         for folder in self._folders:
-            if (folder / part.task / part.name / part.type / GRAPH).is_file():
+            if _graph(folder, part).is_file():
                 return folder / part.task / part.name
-        if part.name in KNOWN[part.task]:
-            raise ModelUnavailable(f"{part} is not in the cache folder {self._folders[0]}.")
         raise InvalidEntries(
             f"There is no model {part.name!r} for {part.task} {part.type}. {self._hint(part)}"
         )
+
+    def has(self, part: Part) -> bool:
+        """Whether a part's graph lies in one of the folders."""
+        return any(_graph(folder, part).is_file() for folder in self._folders)
 
     def available(self, task: TaskName) -> list[str]:
         """Names of the models that lie in a folder, at least one half of them."""
@@ -82,3 +88,7 @@ class Catalog:
             return f"It is a model for {others[0]}."
         names = sorted({*KNOWN[part.task], *self.available(part.task)})
         return f"Did you mean {' or '.join(get_close_matches(part.name, names, 3, 0.4) or names[:5])}?"
+
+
+def _graph(folder: Path, part: Part) -> Path:
+    return folder / part.task / part.name / part.type / GRAPH

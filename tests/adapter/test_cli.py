@@ -1,0 +1,93 @@
+"""The command line: what it prints, and how it ends."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from adapter import cli
+from adapter.commands import predict
+from adapter.errors import SetupError
+from adapter.protocol import TaskName
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs the command with folders of its own."""
+    monkeypatch.setenv("IMMICH_TRITON_STATE_FOLDER", str(tmp_path))
+    monkeypatch.setenv("IMMICH_LOG_LEVEL", "error")
+    return lambda *arguments: CliRunner().invoke(cli.app, arguments)
+
+
+def test_every_command_says_what_it_does(run: Run) -> None:
+    page = run("--help").stdout
+    for command in ("serve", "demo", "doctor", "predict", "models", "perf-analyzer", "settings"):
+        assert re.search(rf"{command} +\S", page)
+        assert run(command, "--help").exit_code == 0
+
+
+def test_models_are_listed_with_the_halves_that_are_here(run: Run) -> None:
+    rows = json.loads(run("models", "list", "--json").stdout)
+    demo = next(row for row in rows if row["name"] == "demo-clip")
+    assert (demo["task"], demo["here"], demo["prepared"]) == ("clip", "visual textual", "")
+
+
+def test_all_known_names_are_listed_on_demand(run: Run) -> None:
+    rows = json.loads(run("models", "list", "--all", "--json").stdout)
+    assert len([row for row in rows if not row["name"].startswith("demo-")]) > 70
+
+
+def test_a_model_is_prepared_listed_and_removed(run: Run, tmp_path: Path) -> None:
+    done = run("models", "prepare", "demo-clip", "--task", "clip")
+    assert done.exit_code == 0, done.output
+    assert "batches of up to 8" in done.stdout
+    rows = json.loads(run("models", "list", "--json").stdout)
+    assert next(row for row in rows if row["name"] == "demo-clip")["prepared"] == "visual textual"
+    assert run("models", "remove", "demo-clip", "--task", "clip", "--yes").exit_code == 0
+    assert list((tmp_path / "model_repository").iterdir()) == []
+
+
+def test_a_name_that_nobody_knows_is_refused(run: Run) -> None:
+    done = run("models", "pull", "nonsense")
+    assert isinstance(done.exception, SetupError)
+    assert "--task" in str(done.exception)
+
+
+def test_a_model_that_was_not_fetched_cannot_be_verified(run: Run) -> None:
+    assert run("models", "verify", "ViT-B-32__openai").exit_code == 1
+
+
+def test_the_doctor_names_what_to_do(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IMMICH_TRITON_URL", "http://127.0.0.1:9")
+    done = run("doctor", "--json")
+    findings = {finding["subject"]: finding for finding in json.loads(done.stdout)}
+    assert done.exit_code == 1
+    assert findings["Python"]["good"]
+    assert "cannot be reached" in findings["Triton"]["message"]
+
+
+def test_the_service_cannot_be_asked_for_nothing(run: Run) -> None:
+    assert run("predict").exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("task", "text", "types"),
+    [
+        (TaskName.CLIP, True, ["textual"]),
+        (TaskName.CLIP, False, ["visual"]),
+        (TaskName.OCR, False, ["detection", "recognition"]),
+    ],
+)
+def test_a_task_is_asked_for_with_all_its_types(task: TaskName, text: bool, types: list[str]) -> None:
+    assert list(predict.entries(task, "m", text=text)[task]) == types
+
+
+def test_an_answer_becomes_tables() -> None:
+    face = {"boundingBox": {"x1": 1.0, "y1": 2.0, "x2": 3.0, "y2": 4.0}, "score": 0.5}
+    answer = {"clip": "[1.0, 2.0]", "facial-recognition": [face], "ocr": {"text": ["a"], "textScore": [0.9]}}
+    assert [table.title for table in predict.tables(answer)] == ["CLIP vector", "1 faces", "1 lines"]
