@@ -46,6 +46,7 @@ class Engine:
                     await asyncio.sleep(RETRY_S)
                 except NotLoaded:
                     prepared = await self._registry.reload(part, prepared)
+                    await asyncio.sleep(RETRY_S)
                 except StubDead as error:
                     breakdowns += 1
                     prepared = await self._registry.heal(part, prepared, error.model)

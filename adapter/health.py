@@ -4,7 +4,6 @@ import asyncio
 import logging
 import time
 
-from adapter.errors import ServiceError
 from adapter.models.registry import Registry
 from adapter.protocol import Part
 from adapter.tasks import gather
@@ -61,7 +60,7 @@ class Health:
         while True:
             try:
                 await self._registry.get(part)
-            except ServiceError as error:
+            except Exception as error:  # the other models, and the probe, must go on
                 log.error("cannot preload %s: %s; trying again in %g s", part, error, PRELOAD_RETRY_S)
                 await asyncio.sleep(PRELOAD_RETRY_S)
             else:

@@ -9,14 +9,16 @@ from adapter import settings as environment
 from adapter.admission import BodyMemory
 from adapter.embedded import EmbeddedTriton
 from adapter.engine import Engine
+from adapter.errors import SetupError
 from adapter.health import Health
-from adapter.models.catalog import Catalog
+from adapter.models.catalog import Catalog, is_known
 from adapter.models.demo import build_demo_models
+from adapter.models.fetch.download import Downloads
 from adapter.models.registry import Registry
 from adapter.models.repository import Preferences, Prepared
 from adapter.models.worker import prepare_apart
 from adapter.protocol import Part, TaskName, TypeName
-from adapter.settings import Settings
+from adapter.settings import Device, Settings
 from adapter.triton import Triton
 
 
@@ -40,10 +42,12 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
     await asyncio.to_thread(build_demo_models, settings.demo_models)
     catalog = Catalog(settings.models, settings.demo_models)
     async with AsyncExitStack() as stack:
-        triton = Triton(await _triton_url(settings, stack), timeout_s=settings.deadline_s)
+        triton = Triton(await _triton_url(settings, stack), settings.deadline_s, settings.key)
         stack.push_async_callback(triton.close)
-        registry = Registry(triton, lambda part: _prepare(part, catalog, settings))
+        downloads = Downloads(settings.models)
+        registry = Registry(triton, lambda part: prepare_part(part, catalog, downloads, settings))
         stack.push_async_callback(registry.close)
+        stack.callback(downloads.close)
         health = Health(triton, registry, _preload(settings), settings.model_ttl_s, settings.model_ttl_poll_s)
         await stack.enter_async_context(_running(health))
         yield Service(
@@ -57,7 +61,8 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
         )
 
 
-async def _prepare(part: Part, catalog: Catalog, settings: Settings) -> Prepared:
+async def prepare_part(part: Part, catalog: Catalog, downloads: Downloads, settings: Settings) -> Prepared:
+    """Fetches a part where it is missing, and writes its Triton folders where that is not done yet."""
     preferences = Preferences(
         clip_resize=settings.clip_resize,
         max_pixels=settings.max_pixels,
@@ -65,8 +70,13 @@ async def _prepare(part: Part, catalog: Catalog, settings: Settings) -> Prepared
         max_batch_size_faces=settings.max_batch_size_faces,
         intra_op_threads=settings.intra_op_threads,
         inter_op_threads=settings.inter_op_threads,
+        device=settings.device,
+        gpu_instances=settings.gpu_instances,
+        gpu_memory_mib=settings.gpu_memory_mib,
+        tensorrt=settings.tensorrt,
     )
-    return await prepare_apart(part, catalog.locate(part), settings.repository, preferences)
+    source = await downloads.obtain(part) if is_known(part) else catalog.locate(part)
+    return await prepare_apart(part, source, settings.repository, preferences)
 
 
 def _preload(settings: Settings) -> tuple[Part, ...]:
@@ -84,6 +94,11 @@ def _preload(settings: Settings) -> tuple[Part, ...]:
 async def _triton_url(settings: Settings, stack: AsyncExitStack) -> str:
     if settings.triton_url:
         return settings.triton_url
+    if settings.device == Device.GPU:
+        raise SetupError(
+            "IMMICH_TRITON_DEVICE=gpu needs NVIDIA's Triton container, as IMMICH_TRITON_URL: "
+            "the embedded Triton runs on the CPU. See docs/deployment.md."
+        )
     return await stack.enter_async_context(_embedded(settings))
 
 

@@ -10,7 +10,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from adapter.errors import SetupError
 
-_SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
+_SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "IMMICH_TRITON_REPOSITORY_KEY")
 # Variables of Immich's container that users have in their files and that do nothing here (yet).
 _WITHOUT_EFFECT = {
     "MACHINE_LEARNING_WORKERS": "one adapter process serves all; Triton does the work in processes of its own",
@@ -18,8 +18,8 @@ _WITHOUT_EFFECT = {
     "MACHINE_LEARNING_REQUEST_THREADS": "Triton schedules the work",
     "MACHINE_LEARNING_ANN": "ARM NN is not supported",
     "MACHINE_LEARNING_RKNN": "RKNN is not supported",
-    "DEVICE_IDS": "the embedded Triton runs on the CPU",
-    "MACHINE_LEARNING_DEVICE_IDS": "the embedded Triton runs on the CPU",
+    "DEVICE_IDS": "the GPU is chosen by who starts Triton: docker-compose.yml hands the variable on",
+    "MACHINE_LEARNING_DEVICE_IDS": "the GPU is chosen by who starts Triton: docker-compose.yml hands the variable on",
 }
 
 
@@ -28,6 +28,13 @@ class ClipResize(StrEnum):
 
     RELEASE = "release"
     CONFIG = "config"
+
+
+class Device(StrEnum):
+    """What models are prepared for."""
+
+    CPU = "cpu"
+    GPU = "gpu"
 
 
 def _split(value: object) -> object:
@@ -78,6 +85,26 @@ Immich's `verbose`, `log` and `fatal` too."""
 
     triton_url: str | None = Field(None, alias="IMMICH_TRITON_URL")
     """A Triton that is running already, such as `http://triton:8000`. Default: start the embedded one."""
+
+    repository_key: str = Field("", alias="IMMICH_TRITON_REPOSITORY_KEY")
+    """What the Triton of IMMICH_TRITON_URL wants of whoever loads models, in the header `immich-triton-key`."""
+
+    repository_key_file: Path | None = Field(None, alias="IMMICH_TRITON_REPOSITORY_KEY_FILE")
+    """A file that holds that key. Goes before the variable."""
+
+    device: Device = Field(Device.CPU, alias="IMMICH_TRITON_DEVICE")
+    """`cpu` or `gpu`: what models are prepared for. `gpu` needs NVIDIA's container as IMMICH_TRITON_URL."""
+
+    gpu_instances: int = Field(1, alias="IMMICH_TRITON_GPU_INSTANCES", gt=0)
+    """Instances of each model on the GPU; two may overlap copying and computing, and take twice the memory."""
+
+    gpu_memory_mib: int = Field(4096, alias="IMMICH_TRITON_GPU_MEMORY_MIB", ge=0)
+    """Most memory of the GPU, in MiB, that a text detector or recogniser may take; 0 is no limit. \
+A run that would need more fails."""
+
+    tensorrt: bool = Field(False, alias="IMMICH_TRITON_TENSORRT")
+    """Run CLIP and face models with TensorRT (FP32) on the GPU. Its engines are built when a model is first loaded, \
+which takes minutes, and are kept in the volume `engines`."""
 
     triton_port: int = Field(0, alias="IMMICH_TRITON_PORT", ge=0, le=65535)
     """Loopback port of the embedded Triton; 0 takes a free one."""
@@ -148,6 +175,20 @@ which moves the vectors of SigLIP models (the index must then be rebuilt)."""
     @property
     def state(self) -> Path:
         return self.state_folder.expanduser().absolute()
+
+    @property
+    def key(self) -> str:
+        """The key of Triton's repository, or nothing.
+
+        Raises:
+            SetupError: its file cannot be read.
+        """
+        if self.repository_key_file is None:
+            return self.repository_key
+        try:
+            return self.repository_key_file.read_text().strip()
+        except OSError as error:
+            raise SetupError(f"IMMICH_TRITON_REPOSITORY_KEY_FILE cannot be read: {error}") from error
 
     @property
     def repository(self) -> Path:

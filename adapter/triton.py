@@ -20,6 +20,9 @@ log = logging.getLogger(__name__)
 
 Arrays = Mapping[str, NDArray[Any]]
 
+REPOSITORY_KEY_HEADER = "immich-triton-key"
+"""As in Triton's `--http-restricted-api=model-repository:immich-triton-key=<key>`."""
+
 
 class TritonError(Exception):
     """Triton did not do what it was asked."""
@@ -60,13 +63,15 @@ class Triton:
     Args:
         url: such as `http://127.0.0.1:8000`.
         timeout_s: longest time that one call may take; callers have deadlines of their own.
+        repository_key: for a Triton that lets nobody else load and unload.
     """
 
-    def __init__(self, url: str, timeout_s: float) -> None:
+    def __init__(self, url: str, timeout_s: float, repository_key: str = "") -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.netloc:
             raise SetupError(f"{url!r} is no URL of a Triton; it looks like http://triton:8000")
         self.url = url
+        self._key = {REPOSITORY_KEY_HEADER: repository_key} if repository_key else {}
         self._client = InferenceServerClient(
             parts.netloc + parts.path, ssl=parts.scheme == "https", conn_limit=0, conn_timeout=timeout_s
         )
@@ -92,11 +97,11 @@ class Triton:
     async def load(self, model: str) -> None:
         """Loads a model; an ensemble with its parts. A model that is loaded with the same files stays."""
         async with _translated():
-            await self._client.load_model(model)
+            await self._client.load_model(model, headers=self._key)
 
     async def unload(self, model: str) -> None:
         async with _translated():
-            await self._client.unload_model(model)
+            await self._client.unload_model(model, headers=self._key)
 
     async def is_up(self) -> bool:
         """Whether it answers. (Its readiness is another thing: one model that failed to load makes it "not ready".)"""

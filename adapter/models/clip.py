@@ -14,7 +14,7 @@ from adapter.models.config import Model, Step, Tensor
 from adapter.models.graph_file import declared_inputs, read
 from adapter.models.repository import GRAPH, Draft, Family, Preferences, version_folder
 from adapter.models.rewrite import PIXELS, Normalisation, Recipe, RewriteError, prepare_graph
-from adapter.models.steps import IMAGE, IMAGE_SIZE, draft, embedding_of, flag, graph_model, same
+from adapter.models.steps import IMAGE, IMAGE_SIZE, draft, embedding_of, flag, for_device, graph_model, same
 
 CONTEXT_LENGTH = 77
 """Of a model that does not say."""
@@ -51,7 +51,14 @@ def generate_visual(source: Path, name: str, staging: Path, preferences: Prefere
                 "max_pixels": str(preferences.max_pixels),
             },
         ),
-        graph_model(encoder, "pixels ─[normalise, encode]→ embedding", [pixels], [output], preferences),
+        graph_model(
+            encoder,
+            "pixels ─[normalise, encode]→ embedding",
+            [pixels],
+            [output],
+            preferences,
+            graph=version_folder(staging, encoder) / GRAPH,
+        ),
         Model(
             name,
             "image ─[preprocess]→ pixels ─[encoder]→ embedding\n               └───────────────────→ image_size",
@@ -63,7 +70,7 @@ def generate_visual(source: Path, name: str, staging: Path, preferences: Prefere
             ],
         ),
     ]
-    return draft(models, graph)
+    return draft(for_device(models, preferences), graph)
 
 
 def generate_textual(source: Path, name: str, staging: Path, preferences: Preferences) -> Draft:
@@ -94,7 +101,12 @@ def generate_textual(source: Path, name: str, staging: Path, preferences: Prefer
             },
         ),
         graph_model(
-            encoder, f"{', '.join(wiring)} ─[encode]→ embedding", encoder_inputs, [output], preferences
+            encoder,
+            f"{', '.join(wiring)} ─[encode]→ embedding",
+            encoder_inputs,
+            [output],
+            preferences,
+            graph=version_folder(staging, encoder) / GRAPH,
         ),
         Model(
             name,
@@ -107,7 +119,7 @@ def generate_textual(source: Path, name: str, staging: Path, preferences: Prefer
             ],
         ),
     ]
-    return draft(models, graph)
+    return draft(for_device(models, preferences), graph)
 
 
 def _resize(config: Mapping[str, Any], preferences: Preferences) -> dict[str, str]:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+TENSORRT_WORKSPACE_BYTES = 2 * 2**30
+
 
 @dataclass(frozen=True)
 class Tensor:
@@ -29,7 +31,9 @@ class Step:
 class Model:
     """A folder of the model repository.
 
-    Either `backend` (with its parameters) or `steps` (an ensemble) is given. `kind` is where its instances run.
+    Either `backend` (with its parameters) or `steps` (an ensemble) is given. `kind` is where its instances run:
+    on a GPU, on the first that Triton sees. `engines` is where TensorRT keeps what it makes of the graph, if it is to
+    run it.
     """
 
     name: str
@@ -39,6 +43,8 @@ class Model:
     max_batch_size: int = 8
     backend: str = ""
     kind: str = "KIND_CPU"
+    instances: int = 1
+    engines: str = ""
     parameters: Mapping[str, str] = field(default_factory=dict)
     steps: Sequence[Step] = ()
 
@@ -68,12 +74,46 @@ def render(model: Model) -> str:
 
 def _schedule(model: Model) -> list[str]:
     batching = ["dynamic_batching { }"] if model.max_batch_size > 0 else []
-    instances = f"instance_group [ {{ kind: {model.kind}, count: 1 }} ]"
+    gpus = ", gpus: [ 0 ]" if model.kind == "KIND_GPU" else ""
+    instances = f"instance_group [ {{ kind: {model.kind}, count: {model.instances}{gpus} }} ]"
     parameters = [
         f'parameters {{ key: "{key}", value: {{ string_value: {_quoted(value)} }} }}'
         for key, value in model.parameters.items()
     ]
-    return [*batching, instances, *parameters]
+    return [*batching, instances, *_accelerator(model), *parameters]
+
+
+def _accelerator(model: Model) -> list[str]:
+    """TensorRT in full precision, with one engine for all batches.
+
+    Source: triton-inference-server/onnxruntime_backend, README, "ONNX Runtime with TensorRT optimization".
+    """
+    if not model.engines:
+        return []
+    options = {
+        "precision_mode": "FP32",
+        "max_workspace_size_bytes": str(TENSORRT_WORKSPACE_BYTES),
+        "trt_engine_cache_enable": "1",
+        "trt_engine_cache_path": model.engines,
+        **_profiles(model),
+    }
+    lines = [f'parameters {{ key: "{key}", value: {_quoted(value)} }}' for key, value in options.items()]
+    body = "\n".join(map(_indent, ['name: "tensorrt"', *lines]))
+    return [f"optimization {{ execution_accelerators {{ gpu_execution_accelerator {{\n{body}\n}} }} }}"]
+
+
+def _profiles(model: Model) -> dict[str, str]:
+    """The shapes that an engine is made for; without batching there is only the graph's own."""
+    largest = model.max_batch_size
+    batches = {"min": 1, "opt": max(1, largest // 4), "max": largest} if largest else {}
+    return {
+        f"trt_profile_{bound}_shapes": ",".join(_shape(tensor, batch) for tensor in model.inputs)
+        for bound, batch in batches.items()
+    }
+
+
+def _shape(tensor: Tensor, batch: int) -> str:
+    return f"{tensor.name}:{'x'.join(map(str, (batch, *tensor.dims)))}"
 
 
 def _ensemble(steps: Sequence[Step]) -> str:

@@ -8,7 +8,7 @@ from adapter.models import samples
 from adapter.models.config import Model, Step, Tensor
 from adapter.models.repository import GRAPH, Draft, Family, Preferences, version_folder
 from adapter.models.rewrite import PIXELS, Normalisation, Recipe, RewriteError, prepare_graph
-from adapter.models.steps import IMAGE, IMAGE_SIZE, draft, embedding_of, graph_model, same
+from adapter.models.steps import IMAGE, IMAGE_SIZE, draft, embedding_of, for_device, graph_model, same
 from transforms.faces import classify_heads
 
 DETECTOR_SIZE = 640
@@ -48,7 +48,14 @@ def generate_detection(source: Path, name: str, staging: Path, preferences: Pref
             backend="face_preprocess",
             parameters={"size": str(DETECTOR_SIZE), "max_pixels": str(preferences.max_pixels)},
         ),
-        graph_model(detector, "pixels ─[normalise, detect]→ heads", [CANVAS], heads, preferences),
+        graph_model(
+            detector,
+            "pixels ─[normalise, detect]→ heads",
+            [CANVAS],
+            heads,
+            preferences,
+            graph=version_folder(staging, detector) / GRAPH,
+        ),
         Model(
             postprocess,
             "heads, scale, min_score, picture ─[decode, suppress, align]→ boxes, scores, landmarks, crops",
@@ -71,7 +78,7 @@ def generate_detection(source: Path, name: str, staging: Path, preferences: Pref
             ],
         ),
     ]
-    return draft(models, graph)
+    return draft(for_device(models, preferences), graph)
 
 
 def generate_recognition(source: Path, name: str, staging: Path, preferences: Preferences) -> Draft:
@@ -82,7 +89,14 @@ def generate_recognition(source: Path, name: str, staging: Path, preferences: Pr
     pixels = Tensor(PIXELS, "UINT8", (CROP_SIZE, CROP_SIZE, 3), "height, width, RGB")
     output = embedding_of(graph)
     models = [
-        graph_model(encoder, "pixels ─[normalise, encode]→ embedding", [pixels], [output], preferences),
+        graph_model(
+            encoder,
+            "pixels ─[normalise, encode]→ embedding",
+            [pixels],
+            [output],
+            preferences,
+            graph=version_folder(staging, encoder) / GRAPH,
+        ),
         Model(
             name,
             "crops ─[encoder]→ embedding",

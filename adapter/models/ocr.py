@@ -76,7 +76,6 @@ def generate_detection(source: Path, name: str, staging: Path, preferences: Pref
             [CANVAS],
             [replace(MAP, name=output)],
             preferences,
-            shapes_vary=True,
         ),
         Model(
             postprocess,
@@ -132,7 +131,6 @@ def generate_recognition(source: Path, name: str, staging: Path, preferences: Pr
             [replace(BATCH, name=entry)],
             STEPS,
             preferences,
-            shapes_vary=True,
         ),
         Model(
             ctc,

@@ -135,8 +135,11 @@ class Registry:
         return prepared
 
     async def _replace(self, part: Part, dead_model: str) -> Prepared:
-        with suppress(Gone, NotLoaded):
-            await self._triton.unload(dead_model)
+        try:
+            with suppress(Gone, NotLoaded):
+                await self._triton.unload(dead_model)
+        except TritonError as error:
+            raise ModelUnavailable(f"Triton cannot unload {dead_model}: {error}") from error
         return await self._load_again(part)
 
     async def _unload(self, part: Part, prepared: Prepared) -> None:

@@ -33,6 +33,10 @@ class Preferences:
     ocr_buckets: bool = False
     intra_op_threads: int = 0
     inter_op_threads: int = 0
+    device: str = "cpu"
+    gpu_instances: int = 1
+    gpu_memory_mib: int = 4096
+    tensorrt: bool = False
 
 
 @dataclass(frozen=True)
@@ -87,8 +91,7 @@ def find_prepared(
     sources = _fingerprint(source, family.sources, manifest.get("sources", {}))
     if manifest.get("key") != _key(part.task, sources, preferences):
         return None
-    prepared = read_prepared(manifest["prepared"])
-    return prepared if _is_whole(repository, prepared) else None
+    return read_prepared(manifest["prepared"]) if _is_whole(repository, manifest) else None
 
 
 def prepare(part: Part, source: Path, repository: Path, family: Family, preferences: Preferences) -> Prepared:
@@ -116,6 +119,7 @@ def prepare(part: Part, source: Path, repository: Path, family: Family, preferen
             "key": _key(part.task, sources, preferences),
             "sources": sources,
             "prepared": asdict(prepared),
+            "files": {name: (staging / name).stat().st_size for name in _files(staging)},
         }
         (staging / name / MANIFEST).write_text(json.dumps(manifest, indent=1))
         _publish(staging, repository, prepared.folders)
@@ -157,6 +161,8 @@ def _publish(staging: Path, repository: Path, folders: Sequence[str]) -> None:
 
 @contextmanager
 def _staging(parent: Path) -> Iterator[Path]:
+    for stale in parent.glob(".staging-*"):  # of a process that was killed: who is alive holds the lock
+        shutil.rmtree(stale, ignore_errors=True)
     folder = Path(tempfile.mkdtemp(prefix=".staging-", dir=parent))
     try:
         yield folder
@@ -177,8 +183,21 @@ def _describe(name: str, draft: Draft) -> Prepared:
     )
 
 
-def _is_whole(repository: Path, prepared: Prepared) -> bool:
-    return all((repository / folder / "config.pbtxt").exists() for folder in prepared.folders)
+def _files(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def _is_whole(repository: Path, manifest: Mapping[str, Any]) -> bool:
+    """False where a file is gone, or cut short by a crash of the host."""
+    files = manifest.get("files", {})
+    return bool(files) and all(_size(repository / name) == size for name, size in files.items())
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:

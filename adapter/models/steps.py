@@ -1,6 +1,9 @@
 """What the generators of all tasks share: common tensors, the model that runs a graph, and the draft they end in."""
 
+import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
 from adapter.models.config import Model, Tensor, without_batching
 from adapter.models.repository import Draft, Preferences
@@ -20,6 +23,12 @@ SHAPES_VARY = {"arena_extend_strategy": "1", "cudnn_conv_algo_search": "1", "ena
 two, and no convolution is searched for anew. A CPU reads the last one only."""
 
 
+GPU_BATCH = 32
+"""Items of one run on a GPU, where a graph's input has one shape."""
+ENGINES = "/engines"
+"""Where Triton's container keeps what TensorRT made."""
+
+
 def flag(value: bool) -> str:
     """A parameter that is on or off."""
     return "true" if value else "false"
@@ -32,19 +41,51 @@ def graph_model(
     outputs: Sequence[Tensor],
     preferences: Preferences,
     *,
-    shapes_vary: bool = False,
+    graph: Path | None = None,
 ) -> Model:
-    """A model that runs a graph: on a GPU where there is one."""
+    """A model that runs a graph: on a GPU where there is one.
+
+    Args:
+        graph: the prepared file, where the input has one shape; none where its shapes vary.
+    """
     threads = {
         "intra_op_thread_count": preferences.intra_op_threads,
         "inter_op_thread_count": preferences.inter_op_threads,
     }
     parameters = {key: str(count) for key, count in threads.items() if count}
-    if shapes_vary:
+    if graph is None:
         parameters |= SHAPES_VARY
-    return Model(
+    model = Model(
         name, comment, inputs, outputs, backend="onnxruntime", kind="KIND_AUTO", parameters=parameters
     )
+    return _on_gpu(model, preferences, graph) if preferences.device == "gpu" else model
+
+
+def _on_gpu(model: Model, preferences: Preferences, graph: Path | None) -> Model:
+    parameters = {**model.parameters, "arena_extend_strategy": "1", "cudnn_conv_algo_search": "1"}
+    if graph is None:
+        parameters["memory.enable_memory_arena_shrinkage"] = "gpu:0"
+        if preferences.gpu_memory_mib:
+            parameters["gpu_mem_limit"] = str(preferences.gpu_memory_mib * 2**20)
+    return replace(
+        model,
+        kind="KIND_GPU",
+        instances=preferences.gpu_instances,
+        parameters=parameters,
+        engines=_engines(model, graph) if graph and preferences.tensorrt else "",
+    )
+
+
+def _engines(model: Model, graph: Path) -> str:
+    """A folder for the engines of this very graph: TensorRT itself would take an engine of the same name, made of other
+    weights."""
+    digest = hashlib.sha256()
+    for path in sorted(
+        path for path in graph.parent.rglob("*") if path.is_file()
+    ):  # weights may lie beside it
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return f"{ENGINES}/{model.name}-{digest.hexdigest()[:16]}"
 
 
 def embedding_of(graph: Prepared) -> Tensor:
@@ -58,6 +99,13 @@ def embedding_of(graph: Prepared) -> Tensor:
         if tensor.type == "FP32" and len(tensor.dims) - skip == 1:
             return Tensor(tensor.name, "FP32", tensor.dims[skip:])
     raise RewriteError(f"the graph gives no float32 vector; its outputs are {graph.outputs}")
+
+
+def for_device(models: Sequence[Model], preferences: Preferences) -> Sequence[Model]:
+    """The models of a part whose graph's input has one shape: with larger batches on a GPU."""
+    if preferences.device != "gpu":
+        return models
+    return [replace(model, max_batch_size=GPU_BATCH) for model in models]
 
 
 def draft(models: Sequence[Model], *graphs: Prepared) -> Draft:

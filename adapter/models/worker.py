@@ -23,6 +23,13 @@ async def prepare_apart(part: Part, source: Path, repository: Path, preferences:
         ModelRefused: its files are not fit to be served.
         ModelUnavailable: it cannot be done now, for want of disk or memory.
     """
+    try:
+        return await _prepare_apart(part, source, repository, preferences)
+    except OSError as error:  # a source vanished, or no process can be started
+        raise ModelUnavailable(f"{part} cannot be prepared: {error}") from error
+
+
+async def _prepare_apart(part: Part, source: Path, repository: Path, preferences: Preferences) -> Prepared:
     family = FAMILIES[part.task, part.type]
     found = await asyncio.to_thread(find_prepared, part, source, repository, family, preferences)
     if found:

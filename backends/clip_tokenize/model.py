@@ -6,6 +6,7 @@ from pathlib import Path
 import triton_python_backend_utils as pb_utils
 
 from backends.steps import answer_each, read, read_parameters
+from transforms import InputError
 from transforms.text import Tokenizer
 
 
@@ -29,7 +30,7 @@ class TritonPythonModel:
 
     def _answer(self, request):
         texts, languages = (
-            [value.decode() for value in read(request, name).ravel()] for name in ("text", "language")
+            [_decode(value) for value in read(request, name).ravel()] for name in ("text", "language")
         )
         tokens = self._tokenizer.encode(texts, languages)
         arrays = {"tokens": tokens.ids, "attention_mask": tokens.mask}
@@ -37,3 +38,10 @@ class TritonPythonModel:
             pb_utils.Tensor(name, arrays[name].astype(dtype, copy=False))
             for name, dtype in self._types.items()
         ]
+
+
+def _decode(value):
+    try:
+        return value.decode()
+    except UnicodeDecodeError as error:
+        raise InputError("The text is not UTF-8.") from error

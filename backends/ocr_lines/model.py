@@ -19,6 +19,9 @@ class TritonPythonModel:
         sizes = read(request, "crop_sizes")
         if not 1 <= len(sizes) <= GROUP_SIZE:
             raise InputError(f"{len(sizes)} lines in a group; there are 1 to {GROUP_SIZE}")
-        crops = unpack(read(request, "crops"), sizes)
+        try:
+            crops = unpack(read(request, "crops"), sizes)
+        except ValueError as error:
+            raise InputError(str(error)) from error
         (group,) = group_lines(sizes)
         return [pb_utils.Tensor("lines", line_batch(crops, snap(group.width, self._buckets)))]

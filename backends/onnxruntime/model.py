@@ -47,8 +47,10 @@ class TritonPythonModel:
             merged = {name: _join([feed[name] for feed in feeds]) for name in self._inputs}
             outputs = self._session.run(self._outputs, merged, self._run_options)
         except Exception as error:  # an exception out of `execute` would end the stub
+            if len(requests) > 1:  # one of them is the cause: the others are not to suffer for it
+                return [response for request in requests for response in self._run_batch([request])]
             failure = pb_utils.TritonError(f"onnx runtime error: {error}", pb_utils.TritonError.INTERNAL)
-            return [pb_utils.InferenceResponse(error=failure) for _ in requests]
+            return [pb_utils.InferenceResponse(error=failure)]
         if len(requests) == 1:
             return [self._response(outputs)]
         ends = np.cumsum([len(feed[self._inputs[0]]) for feed in feeds])[:-1]

@@ -10,14 +10,20 @@ import pytest
 
 from adapter import perf_analyzer, settings
 from adapter.errors import SetupError
+from adapter.models.demo import ocr
+from adapter.models.families import FAMILIES
 from adapter.protocol import Part, TaskName, TypeName
 
-DEMO = [Part(TaskName.CLIP, kind, "demo-clip") for kind in (TypeName.VISUAL, TypeName.TEXTUAL)]
+TEXTUAL = Part(TaskName.CLIP, TypeName.TEXTUAL, "demo-clip")
+NAMES = {TaskName.CLIP: "demo-clip", TaskName.FACES: "demo-face", TaskName.OCR: "demo-ocr"}
+DEMO = [
+    Part(task, kind, NAMES[task]) for task, kind in FAMILIES if task is not TaskName.OCR or ocr.is_installed()
+]
 SHORT = ("--measurement-interval", "500", "--max-trials", "6", "--stability-percentage", "999")
 
 
 def test_the_input_file_has_the_length_that_triton_wants_before_each_element() -> None:
-    data = cast("dict[str, list[dict[str, Any]]]", perf_analyzer.input_data(DEMO[1]))["data"]
+    data = cast("dict[str, list[dict[str, Any]]]", perf_analyzer.input_data(TEXTUAL))["data"]
     content = b64decode(data[1]["text"]["b64"])
     assert struct.unpack("<I", content[:4]) == (len("sunset"),)
     assert content[4:] == b"sunset"

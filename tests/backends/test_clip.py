@@ -1,0 +1,161 @@
+"""clip_preprocess and clip_tokenize: each request by itself, however many come together."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from tritonclient.grpc.model_config_pb2 import TYPE_INT64
+
+from tests.support import standins
+from tests.support.pb_utils import InferenceRequest, TritonError
+from tests.support.pictures import png
+from tests.support.step import Step, arrays, committed, fault, texts
+from transforms import images
+
+SIZE = 16
+LIMIT = 10_000
+
+
+def seen(data: bytes, mode: str = "shortest", interpolation: str = "bicubic") -> NDArray[np.uint8]:
+    """The pixels that the transforms make of a picture."""
+    decoded = images.open_rgb(data, LIMIT)
+    return images.clip_pixels(decoded, SIZE, resize_mode=mode, interpolation=interpolation)
+
+
+class TestPreprocess:
+    @pytest.fixture
+    def step(self, load: Callable[..., Step]) -> Step:
+        model = "ViT-B-32__openai.visual.preprocess"
+        config = committed(model, size=str(SIZE), max_pixels=str(LIMIT))
+        config.output[0].dims[:] = [SIZE, SIZE, 3]
+        return load(config)
+
+    def test_one_bad_picture_fails_only_its_own_request(self, step: Step) -> None:
+        good = [png(20, 30, 1), png(40, 25, 2)]
+        requests = [good[0], b"no picture", good[1], good[0][:-40]]
+        first, bad, second, cut = step.run(*(InferenceRequest(image=texts(data)) for data in requests))
+        np.testing.assert_array_equal(arrays(first)["pixels"], seen(good[0])[None])
+        np.testing.assert_array_equal(arrays(second)["pixels"], seen(good[1])[None])
+        assert fault(bad) == (TritonError.INVALID_ARG, "This is not a picture in a known format.")
+        assert fault(cut) == (TritonError.INVALID_ARG, "The picture is truncated or corrupt.")
+
+    def test_many_requests_are_answered_in_their_order(self, step: Step) -> None:
+        sent = [png(20 + index, 20, index) for index in range(32)]
+        answers = step.run(*(InferenceRequest(image=texts(data)) for data in sent))
+        heights = [int(arrays(answer)["image_size"][0, 0]) for answer in answers]
+        assert heights == list(range(20, 52))
+        for data, answer in zip(sent, answers, strict=True):
+            np.testing.assert_array_equal(arrays(answer)["pixels"][0], seen(data))
+
+    def test_a_request_may_hold_several_pictures(self, step: Step) -> None:
+        sent = [png(20, 30, 1), png(33, 21, 2), png(16, 16, 3)]
+        one, three = step.run(InferenceRequest(image=texts(sent[0])), InferenceRequest(image=texts(*sent)))
+        np.testing.assert_array_equal(arrays(one)["pixels"], [seen(sent[0])])
+        np.testing.assert_array_equal(arrays(three)["pixels"], [seen(data) for data in sent])
+        assert arrays(three)["image_size"].tolist() == [[20, 30], [33, 21], [16, 16]]
+
+    def test_a_cancelled_request_is_not_worked_on(self, step: Step) -> None:
+        bad = InferenceRequest(image=texts(b"no picture"), cancelled=True)
+        cancelled, good = step.run(bad, InferenceRequest(image=texts(png(20, 20))))
+        assert fault(cancelled)[0] == TritonError.CANCELLED
+        assert "pixels" in arrays(good)
+
+    def test_a_picture_over_the_configured_limit_is_refused(self, step: Step) -> None:
+        large, good = step.run(
+            InferenceRequest(image=texts(png(101, 100))), InferenceRequest(image=texts(png(100, 100)))
+        )
+        assert fault(large)[0] == TritonError.INVALID_ARG
+        assert "over the limit of 10000" in fault(large)[1]
+        assert arrays(good)["image_size"].tolist() == [[100, 100]]
+
+    def test_resizing_is_as_configured(self, load: Callable[..., Step]) -> None:
+        config = committed(
+            "ViT-B-32__openai.visual.preprocess",
+            size=str(SIZE),
+            resize_mode="squash",
+            interpolation="nearest",
+        )
+        config.output[0].dims[:] = [SIZE, SIZE, 3]
+        data = png(20, 60)
+        (answer,) = load(config).run(InferenceRequest(image=texts(data)))
+        np.testing.assert_array_equal(arrays(answer)["pixels"][0], seen(data, "squash", "nearest"))
+        assert (seen(data) != seen(data, "squash", "nearest")).any()
+
+
+def request(text: bytes, language: bytes = b"", *, cancelled: bool = False) -> InferenceRequest:
+    return InferenceRequest(text=texts(text), language=texts(language), cancelled=cancelled)
+
+
+class TestTokenize:
+    @pytest.fixture
+    def folder(self, tmp_path: Path) -> Path:
+        (tmp_path / "1").mkdir()
+        (tmp_path / "1/tokenizer.json").write_text(standins.tokenizer().to_str())
+        return tmp_path
+
+    @pytest.fixture
+    def step(self, load: Callable[..., Step], folder: Path) -> Step:
+        return load(committed("ViT-B-32__openai.textual.tokenize"))
+
+    def ids(self, text: str) -> list[int]:
+        """Ids of a text, with the marks at its ends and padding, by the tokenizer itself."""
+        tokenizer = standins.tokenizer()
+        ids: list[int] = tokenizer.encode(text).ids
+        return ids + ids[-1:] * (77 - len(ids))  # openai's pads with the end mark
+
+    def test_texts_sent_together_get_their_own_tokens_in_order(self, step: Step) -> None:
+        answers = step.run(request(b"a  dog"), request(b""), request("süß".encode()))
+        found = [arrays(answer)["tokens"].tolist() for answer in answers]
+        assert found == [[self.ids("a dog")], [self.ids("")], [self.ids("süß")]]
+
+    def test_a_text_that_is_not_utf_8_fails_only_its_own_request(self, step: Step) -> None:
+        first, bad, second = step.run(request(b"a dog"), request(b"\xff\xfe"), request(b"two"))
+        assert fault(bad) == (TritonError.INVALID_ARG, "The text is not UTF-8.")
+        assert arrays(first)["tokens"].tolist() == [self.ids("a dog")]
+        assert arrays(second)["tokens"].tolist() == [self.ids("two")]
+
+    def test_a_request_may_hold_several_texts(self, step: Step) -> None:
+        several = InferenceRequest(text=texts(b"one", b"two"), language=texts(b"", b"de"))
+        answer, single = step.run(several, request(b"two"))
+        assert arrays(answer)["tokens"].tolist() == [self.ids("one"), self.ids("two")]
+        assert arrays(single)["tokens"].tolist() == [self.ids("two")]
+
+    def test_a_cancelled_request_is_answered_as_such(self, step: Step) -> None:
+        cancelled, good = step.run(request(b"a", cancelled=True), request(b"b"))
+        assert fault(cancelled)[0] == TritonError.CANCELLED
+        assert arrays(good)["tokens"].tolist() == [self.ids("b")]
+
+    def test_long_texts_are_cut_to_the_context(self, step: Step) -> None:
+        long, short = step.run(request(b"x" * 500), request(b"x"))
+        assert arrays(long)["tokens"].shape == (1, 77)
+        assert arrays(long)["tokens"][0, -1] == self.ids("")[-1], "the end mark is kept"
+        assert arrays(short)["tokens"].tolist() == [self.ids("x")]
+
+    def test_ids_and_mask_of_64_bits_are_given_where_the_graph_takes_them(
+        self, load: Callable[..., Step], folder: Path
+    ) -> None:
+        config = committed("ViT-B-32__openai.textual.tokenize")
+        config.output[0].data_type = TYPE_INT64
+        config.output.add(name="attention_mask", data_type=TYPE_INT64, dims=[77])
+        first, second = load(config).run(request(b"ab"), request(b""))
+        assert arrays(first)["tokens"].tolist() == [self.ids("ab")]
+        assert arrays(first)["attention_mask"].sum(axis=1).tolist() == [4]
+        assert arrays(second)["attention_mask"].sum(axis=1).tolist() == [2]
+
+    def test_cleaning_and_language_are_as_configured(self, load: Callable[..., Step], folder: Path) -> None:
+        model = "ViT-B-32__openai.textual.tokenize"
+        canonical = load(committed(model, canonicalize="true"))
+        prefixed = load(committed(model, language_prefix="true"))
+        both = [request(b"A dog!", b"de"), request(b"A dog!")]
+        assert arrays(canonical.run(*both)[0])["tokens"].tolist() == [self.ids("a dog")]
+        german, unknown = prefixed.run(*both)
+        assert arrays(german)["tokens"].tolist() == [self.ids("deu_LatnA dog!")]
+        assert arrays(unknown)["tokens"].tolist() == [self.ids("A dog!")]
+
+    def test_a_pad_token_that_the_tokenizer_lacks_is_refused_at_load(
+        self, load: Callable[..., Step], folder: Path
+    ) -> None:
+        with pytest.raises(ValueError, match="no token '<pad>'"):
+            load(committed("ViT-B-32__openai.textual.tokenize", pad_token="<pad>"))

@@ -1,0 +1,279 @@
+"""The stand-in for the container's ONNX Runtime backend: it batches, obeys the config, and refuses what it cannot."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from numpy.typing import NDArray
+from onnx import TensorProto, helper
+
+from adapter.models.config import Model, Tensor, render
+from tests.support.configs import Config, parse
+from tests.support.pb_utils import InferenceRequest, TritonError, TritonModelException
+from tests.support.step import Step, arrays, fault
+
+Load = Callable[..., Step]
+Floats = NDArray[np.float32]
+
+X = Tensor("x", "FP32", (-1,))
+DOUBLE, SQUARE = Tensor("double", "FP32", (-1,)), Tensor("square", "FP32", (-1,))
+
+
+def value(name: str, kind: int, *dims: int | str) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, kind, dims)
+
+
+def save(folder: Path, graph: onnx.GraphProto, name: str = "model.onnx") -> None:
+    (folder / "1").mkdir(exist_ok=True)
+    model = helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", 17)])
+    onnx.save(model, folder / "1" / name)
+
+
+def arithmetic(batch: int | str = "batch") -> onnx.GraphProto:
+    """`x` (batch, n) → `double`, `square`."""
+    nodes = [helper.make_node("Add", ["x", "x"], ["double"]), helper.make_node("Mul", ["x", "x"], ["square"])]
+    outputs = [value(name, TensorProto.FLOAT, batch, "n") for name in ("double", "square")]
+    return helper.make_graph(nodes, "arithmetic", [value("x", TensorProto.FLOAT, batch, "n")], outputs)
+
+
+def look_up() -> onnx.GraphProto:
+    """`index` (batch, 1) → `found` (batch, 1) of a table of three; other indices make the runtime fail."""
+    table = helper.make_tensor("table", TensorProto.FLOAT, [3], [10, 11, 12])
+    return helper.make_graph(
+        [helper.make_node("Gather", ["table", "index"], ["found"])],
+        "look up",
+        [value("index", TensorProto.INT64, "batch", 1)],
+        [value("found", TensorProto.FLOAT, "batch", 1)],
+        [table],
+    )
+
+
+def config(
+    inputs: Sequence[Tensor] = (X,),
+    outputs: Sequence[Tensor] = (DOUBLE, SQUARE),
+    max_batch_size: int = 8,
+    parameters: Mapping[str, str] = {},
+) -> Config:
+    model = Model(
+        "m", "", inputs, outputs, max_batch_size, "onnxruntime", kind="KIND_AUTO", parameters=parameters
+    )
+    return parse(render(model))
+
+
+def rows(*first: float, width: int = 2) -> Floats:
+    """One row for each number, which it begins with; the rest counts on."""
+    return np.array(first, np.float32)[:, None] + np.arange(width, dtype=np.float32)
+
+
+class Recorder:
+    """A session that notes the batches it is given."""
+
+    def __init__(self, session: ort.InferenceSession) -> None:
+        self._session = session
+        self.batches: list[int] = []
+
+    def run(self, outputs: list[str], feeds: dict[str, Floats], options: ort.RunOptions) -> list[Any]:
+        self.batches.append(len(next(iter(feeds.values()))))
+        answers: list[Any] = self._session.run(outputs, feeds, options)
+        return answers
+
+
+@pytest.fixture
+def graph(tmp_path: Path) -> Path:
+    save(tmp_path, arithmetic())
+    return tmp_path
+
+
+class TestBatches:
+    def test_requests_are_joined_and_every_one_gets_its_own_rows(self, load: Load, graph: Path) -> None:
+        step = load(config())
+        step.model._session = recorder = Recorder(step.model._session)
+        sent = [rows(1), rows(2, 3, 4), rows(5, 6)]
+        answers = step.run(*(InferenceRequest(x=x) for x in sent))
+        assert recorder.batches == [6], "they were not run as one batch"
+        for x, answer in zip(sent, answers, strict=True):
+            np.testing.assert_array_equal(arrays(answer)["double"], x + x)
+            np.testing.assert_array_equal(arrays(answer)["square"], x * x)
+
+    def test_a_request_alone_is_answered_as_it_is(self, load: Load, graph: Path) -> None:
+        (answer,) = load(config()).run(InferenceRequest(x=rows(1, 2)))
+        np.testing.assert_array_equal(arrays(answer)["double"], 2 * rows(1, 2))
+
+    def test_inputs_are_joined_by_name(self, load: Load, tmp_path: Path) -> None:
+        inputs = [value(name, TensorProto.FLOAT, "batch", 2) for name in ("a", "b")]
+        node = helper.make_node("Sub", ["a", "b"], ["difference"])
+        save(tmp_path, helper.make_graph([node], "s", inputs, [value("difference", 1, "batch", 2)]))
+        names = [Tensor("b", "FP32", (2,)), Tensor("a", "FP32", (2,))]  # in another order than the graph
+        step = load(config(names, [Tensor("difference", "FP32", (2,))]))
+        first, second = step.run(
+            InferenceRequest(a=rows(5), b=rows(1)), InferenceRequest(b=rows(2), a=rows(9))
+        )
+        assert arrays(first)["difference"].tolist() == [[4, 4]]
+        assert arrays(second)["difference"].tolist() == [[7, 7]]
+
+    def test_only_the_outputs_of_the_config_are_given(self, load: Load, graph: Path) -> None:
+        first, second = load(config(outputs=[SQUARE])).run(*(InferenceRequest(x=rows(n)) for n in (2.0, 3.0)))
+        assert (arrays(first)["square"][0, 0], arrays(second)["square"][0, 0]) == (4, 9)
+
+    def test_a_request_that_the_runtime_fails_on_fails_alone(self, load: Load, tmp_path: Path) -> None:
+        save(tmp_path, look_up())
+        step = load(config([Tensor("index", "INT64", (1,))], [Tensor("found", "FP32", (1,))]))
+        indices = [[[0]], [[99]], [[2], [1]]]
+        requests = [InferenceRequest(index=np.array(index, np.int64)) for index in indices]
+        first, bad, last = step.run(*requests)
+        assert fault(bad)[0] == TritonError.INTERNAL
+        assert arrays(first)["found"].tolist() == [[10]]
+        assert arrays(last)["found"].tolist() == [[12], [11]]
+
+    def test_a_failure_of_the_runtime_is_an_answer_and_no_exception(self, load: Load, tmp_path: Path) -> None:
+        save(tmp_path, look_up())
+        step = load(config([Tensor("index", "INT64", (1,))], [Tensor("found", "FP32", (1,))]))
+        bad = InferenceRequest(index=np.array([[99]], np.int64))
+        for answer in step.run(bad, bad):
+            code, message = fault(answer)
+            assert code == TritonError.INTERNAL
+            assert "out of" in message
+        (good,) = step.run(InferenceRequest(index=np.array([[1]], np.int64)))
+        assert arrays(good)["found"].tolist() == [[11]], "the session is still good"
+
+
+class TestWithoutBatching:
+    """max_batch_size 0: axis 0 is the model's own."""
+
+    def test_requests_of_any_shape_are_run_one_by_one(self, load: Load, graph: Path) -> None:
+        dims = (-1, -1)
+        step = load(config([Tensor("x", "FP32", dims)], [Tensor("double", "FP32", dims)], max_batch_size=0))
+        step.model._session = recorder = Recorder(step.model._session)
+        sent = [rows(1, 2, width=3), rows(3, width=5), rows(4, width=1)]
+        answers = step.run(*(InferenceRequest(x=x) for x in sent))
+        assert recorder.batches == [2, 1, 1]
+        for x, answer in zip(sent, answers, strict=True):
+            np.testing.assert_array_equal(arrays(answer)["double"], x + x)
+
+    def test_one_failure_leaves_the_others_alone(self, load: Load, tmp_path: Path) -> None:
+        save(tmp_path, look_up())
+        dims = (-1, 1)
+        step = load(config([Tensor("index", "INT64", dims)], [Tensor("found", "FP32", dims)], 0))
+        requests = [InferenceRequest(index=np.array([[index]], np.int64)) for index in (0, 99, 2)]
+        first, bad, last = step.run(*requests)
+        assert fault(bad)[0] == TritonError.INTERNAL
+        assert (arrays(first)["found"].tolist(), arrays(last)["found"].tolist()) == ([[10]], [[12]])
+
+    def test_a_fixed_batch_axis_is_fine(self, load: Load, tmp_path: Path) -> None:
+        save(tmp_path, arithmetic(batch=1))
+        step = load(config([Tensor("x", "FP32", (1, -1))], [Tensor("double", "FP32", (1, -1))], 0))
+        (answer,) = step.run(InferenceRequest(x=rows(3)))
+        np.testing.assert_array_equal(arrays(answer)["double"], 2 * rows(3))
+
+
+class TestConfig:
+    def options(self, load: Load, **parameters: str) -> Any:
+        """The options of the session that a model with these parameters has."""
+        return load(config(parameters=parameters)).model._session.get_session_options()
+
+    def test_threads_are_as_many_as_the_config_says(self, load: Load, graph: Path) -> None:
+        options = self.options(load, intra_op_thread_count="3", inter_op_thread_count="2")
+        assert (options.intra_op_num_threads, options.inter_op_num_threads) == (3, 2)
+
+    def test_without_parameters_the_runtimes_defaults_hold(self, load: Load, graph: Path) -> None:
+        options, plain = self.options(load), ort.SessionOptions()
+        for name in (
+            "intra_op_num_threads",
+            "inter_op_num_threads",
+            "execution_mode",
+            "enable_cpu_mem_arena",
+            "enable_mem_pattern",
+            "graph_optimization_level",
+        ):
+            assert getattr(options, name) == getattr(plain, name), name
+
+    def test_operators_run_side_by_side_in_execution_mode_1(self, load: Load, graph: Path) -> None:
+        assert self.options(load, execution_mode="1").execution_mode == ort.ExecutionMode.ORT_PARALLEL
+        assert self.options(load, execution_mode="0").execution_mode == ort.ExecutionMode.ORT_SEQUENTIAL
+
+    def test_arena_and_memory_pattern_can_be_turned_off(self, load: Load, graph: Path) -> None:
+        assert not self.options(load, enable_mem_arena="0").enable_cpu_mem_arena
+        assert not self.options(load, enable_mem_pattern="0").enable_mem_pattern
+        assert self.options(load, enable_mem_arena="1").enable_cpu_mem_arena
+
+    @pytest.mark.parametrize(
+        ("level", "meaning"),
+        [
+            (0, ort.GraphOptimizationLevel.ORT_ENABLE_ALL),
+            (-1, ort.GraphOptimizationLevel.ORT_ENABLE_BASIC),
+            (1, ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED),
+            (2, ort.GraphOptimizationLevel.ORT_DISABLE_ALL),
+        ],
+    )
+    def test_the_graph_is_optimised_at_the_configs_level(
+        self, load: Load, graph: Path, level: int, meaning: Any
+    ) -> None:
+        leveled = config()
+        leveled.optimization.graph.level = level
+        options = load(leveled).model._session.get_session_options()
+        assert options.graph_optimization_level == meaning
+
+    def test_the_arena_shrinks_after_each_run_where_that_is_asked_for(self, load: Load, graph: Path) -> None:
+        key = "memory.enable_memory_arena_shrinkage"
+        step = load(config(parameters={key: "cpu:0"}))
+        assert step.model._run_options.get_run_config_entry(key) == "cpu:0"
+        first, second = step.run(InferenceRequest(x=rows(1)), InferenceRequest(x=rows(2)))
+        assert (arrays(first)["double"][0, 0], arrays(second)["double"][0, 0]) == (2, 4)
+
+    def test_waiting_threads_do_not_spin(self, load: Load, graph: Path) -> None:
+        assert self.options(load).get_session_config_entry("session.intra_op.allow_spinning") == "0"
+
+    def test_the_graph_may_have_another_file_name(self, load: Load, tmp_path: Path) -> None:
+        save(tmp_path, arithmetic(), "other.onnx")
+        renamed = config()
+        renamed.default_model_filename = "other.onnx"
+        (answer,) = load(renamed).run(InferenceRequest(x=rows(1)))
+        np.testing.assert_array_equal(arrays(answer)["double"], 2 * rows(1))
+
+
+class TestRefusals:
+    @pytest.mark.parametrize("kind", ["CPU", "AUTO"])
+    def test_it_runs_where_there_is_a_cpu(self, load: Load, graph: Path, kind: str) -> None:
+        (answer,) = load(config(), kind).run(InferenceRequest(x=rows(1)))
+        np.testing.assert_array_equal(arrays(answer)["double"], 2 * rows(1))
+
+    @pytest.mark.parametrize("kind", ["GPU", "MODEL"])
+    def test_other_kinds_of_instances_are_refused(self, load: Load, graph: Path, kind: str) -> None:
+        with pytest.raises(TritonModelException, match=f"instance kind {kind} needs the container's C"):
+            load(config(), kind)
+
+    @pytest.mark.parametrize("side", ["gpu_execution_accelerator", "cpu_execution_accelerator"])
+    def test_execution_accelerators_are_refused(self, load: Load, graph: Path, side: str) -> None:
+        accelerated = config()
+        getattr(accelerated.optimization.execution_accelerators, side).add(name="tensorrt")
+        with pytest.raises(TritonModelException, match="'tensorrt'"):
+            load(accelerated)
+
+    def test_a_fixed_batch_axis_is_refused_where_the_config_batches(self, load: Load, tmp_path: Path) -> None:
+        save(tmp_path, arithmetic(batch=1))
+        with pytest.raises(TritonModelException, match=r"batch dimension of input \['x'\] is fixed"):
+            load(config())
+
+    @pytest.mark.parametrize(
+        ("inputs", "outputs"),
+        [([X, Tensor("y", "FP32", (2,))], [DOUBLE]), ([X], [Tensor("y", "FP32", (2,))])],
+    )
+    def test_tensors_that_the_graph_does_not_have_are_refused(
+        self, load: Load, graph: Path, inputs: list[Tensor], outputs: list[Tensor]
+    ) -> None:
+        with pytest.raises(
+            TritonModelException, match=r"no tensor \['y'\]; it has \['double', 'square', 'x'\]"
+        ):
+            load(config(inputs, outputs))
+
+    def test_a_missing_graph_is_named(self, load: Load, tmp_path: Path) -> None:
+        with pytest.raises(TritonModelException, match=r"1/model\.onnx does not exist"):
+            load(config())
+
+    def test_a_thread_count_that_is_no_number_fails_at_load(self, load: Load, graph: Path) -> None:
+        with pytest.raises(ValueError, match="many"):
+            load(config(parameters={"intra_op_thread_count": "many"}))

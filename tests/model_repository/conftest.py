@@ -1,0 +1,51 @@
+"""Model repositories as the generator writes them, each made once."""
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from adapter.models.demo import build_demo_models
+from adapter.models.families import FAMILIES
+from adapter.models.repository import Preferences, prepare
+from adapter.protocol import Part
+from tests.support import defaults
+
+MakeRepository = Callable[[str], Path]
+
+
+@pytest.fixture(scope="session")
+def make_repository(tmp_path_factory: pytest.TempPathFactory) -> MakeRepository:
+    """A repository by the name of what it is made of: `defaults` (stand-ins), `demo`, or `shared` (small models)."""
+
+    @cache
+    def make(name: str) -> Path:
+        folder = tmp_path_factory.mktemp(name)
+        prepare_all(_sources(name, folder / "cache"), folder / "model_repository")
+        return folder / "model_repository"
+
+    return make
+
+
+@pytest.fixture(params=["defaults", "demo", "shared"])
+def repository(make_repository: MakeRepository, request: pytest.FixtureRequest) -> Path:
+    if request.param == "shared":
+        request.getfixturevalue("shared")  # skips, with the reason, where it is absent
+    return make_repository(request.param)
+
+
+def prepare_all(cache_folder: Path, repository: Path) -> None:
+    """Prepares every model of a cache folder, with default settings."""
+    for (task, kind), family in FAMILIES.items():
+        for graph in cache_folder.glob(f"{task}/*/{kind}/model.onnx"):
+            source = graph.parent.parent
+            prepare(Part(task, kind, source.name), source, repository, family, Preferences())
+
+
+def _sources(name: str, folder: Path) -> Path:
+    if name == "shared":
+        return Path(__file__).resolve().parents[3] / "shared" / "models"
+    builders = {"defaults": defaults.build_sources, "demo": build_demo_models}
+    builders[name](folder)
+    return folder
