@@ -17,6 +17,7 @@ pytestmark = pytest.mark.triton
 
 PHOTOS = 32
 MOST_FACES = 8
+ROUNDS = 8
 
 
 def photo(number: int) -> bytes:
@@ -35,9 +36,8 @@ def entries(min_score: float = 0.7, *types: str) -> dict[str, Any]:
     return {"facial-recognition": {name: {"modelName": NAME, **halves[name]} for name in wanted}}
 
 
-def executions(server: Server, model: str) -> tuple[int, int]:
-    counters = server.statistics(f"{NAME}.{model}")
-    return int(counters["inference_count"]), int(counters["execution_count"])
+def executions(server: Server, step: str) -> int:
+    return int(server.statistics(f"{NAME}.{step}")["execution_count"])
 
 
 def test_photos_sent_at_once_have_exactly_the_faces_of_photos_sent_alone(server: Server) -> None:
@@ -45,22 +45,18 @@ def test_photos_sent_at_once_have_exactly_the_faces_of_photos_sent_alone(server:
     alone = [server.predict(entries(), image).json() for image in photos]
     counts = [len(answer["facial-recognition"]) for answer in alone]
     assert counts == [number % (MOST_FACES + 1) for number in range(PHOTOS)]
-    steps = ("detection.detector", "recognition.encoder")
-    before = [executions(server, step) for step in steps]
-    with ThreadPoolExecutor(16) as pool:
-        together = [
-            answer.json() for answer in pool.map(lambda image: server.predict(entries(), image), photos)
-        ]
-    for one, other in zip(alone, together, strict=True):
-        assert_same_faces(one, other)
-    after = [executions(server, step) for step in steps]
-    (photos_seen, detector_runs), (faces_seen, encoder_runs) = (
-        (now[0] - then[0], now[1] - then[1]) for then, now in zip(before, after, strict=True)
-    )
-    assert photos_seen == PHOTOS
-    assert detector_runs < PHOTOS, "no detector batch was above 1"
-    assert faces_seen == sum(counts)
-    assert encoder_runs < sum(count > 0 for count in counts), "no recognition batch mixed photos"
+    calls = {"detection.detector": PHOTOS, "recognition.encoder": sum(count > 0 for count in counts)}
+    mixed = set()
+    for _ in range(ROUNDS):  # whether two requests meet in a queue is up to the machine
+        before = {step: executions(server, step) for step in calls}
+        with ThreadPoolExecutor(16) as pool:
+            together = list(pool.map(lambda image: server.predict(entries(), image).json(), photos))
+        for one, other in zip(alone, together, strict=True):
+            assert_same_faces(one, other)
+        mixed |= {step for step in calls if executions(server, step) - before[step] < calls[step]}
+        if mixed == set(calls):
+            break
+    assert mixed == set(calls), "not every step was run for several photos at once"
 
 
 def assert_same_faces(one: dict[str, Any], other: dict[str, Any]) -> None:
