@@ -12,8 +12,10 @@ from starlette.requests import ClientDisconnect
 
 from adapter.errors import BadInput, EngineUnavailable, ServiceError
 from adapter.forms import declared_size, read_form
-from adapter.protocol import Entries, Payload, TaskName, check_payload, parse_entries
+from adapter.metrics import Stage
+from adapter.protocol import Entries, Part, Payload, TaskName, check_payload, parse_entries
 from adapter.request_log import Account, RequestLog
+from adapter.security import protect
 from adapter.service import Service
 from adapter.tasks import Answer, ImageSize, Task, clip, faces, gather, ocr
 from transforms import InputError, images
@@ -35,7 +37,8 @@ def create_app(service: Service) -> FastAPI:
     app.add_exception_handler(ServiceError, _answer_service_error)
     app.add_exception_handler(ClientDisconnect, _answer_nobody)
     app.add_exception_handler(Exception, _answer_bug)
-    app.add_middleware(RequestLog)
+    app.add_middleware(RequestLog, metrics=service.metrics)
+    protect(app, service.settings, service.metrics.refusals)
     return app
 
 
@@ -60,16 +63,21 @@ async def ping(service: ServiceDependency) -> Response:
 async def predict(request: Request, service: ServiceDependency) -> Response:
     """Answers all tasks of one request."""
     limit = service.settings.max_body_bytes
+    account = cast("Account", request.state.account)
+    account.progress.enter(Stage.WAIT)
     async with _deadline(service.settings.deadline_s), service.memory.hold(declared_size(request, limit)):
+        account.progress.enter(Stage.READ)
         form = await read_form(request, limit)
+        account.bytes = form.size
         entries = parse_entries(form.entries)
-        account = cast("Account", request.state.account)
-        account.tasks, account.bytes = _describe(entries), form.size
+        account.parts = _parts(entries)
         check_payload(entries, form.payload)
+        account.progress.enter(Stage.TRITON)
         answers = await _answer_all(service, entries, form.payload)
         account.found = {
             str(task): answer.found for task, answer in answers.items() if answer.found is not None
         }
+        account.progress.enter(Stage.ENCODE)
         body = await _body(answers, form.payload, service.settings.max_pixels)
     return Response(orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY), media_type="application/json")
 
@@ -106,8 +114,8 @@ async def _deadline(seconds: float) -> AsyncIterator[None]:
         raise EngineUnavailable(f"No answer within {seconds:g} s.") from error
 
 
-def _describe(entries: Entries) -> str:
-    return "+".join(str(entry.part) for types in entries.values() for entry in types.values()) or "nothing"
+def _parts(entries: Entries) -> list[Part]:
+    return [entry.part for types in entries.values() for entry in types.values()]
 
 
 def _answer_service_error(_: Request, error: Exception) -> Response:

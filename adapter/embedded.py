@@ -15,7 +15,7 @@ import sys
 import sysconfig
 import tempfile
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -127,10 +127,19 @@ def sweep_shared_memory(pid: int | None = None) -> None:
 class EmbeddedTriton:
     """A `tritonserver` on the loopback interface that is started again whenever it dies."""
 
-    def __init__(self, repository: Path, environment: Mapping[str, str], http_port: int = 0) -> None:
+    def __init__(
+        self,
+        repository: Path,
+        environment: Mapping[str, str],
+        http_port: int = 0,
+        metrics_port: int = 0,
+        on_restart: Callable[[], object] = lambda: None,
+    ) -> None:
         self._repository = repository
         self._environment = environment
         self._port = http_port or free_port()
+        self._metrics_port = metrics_port
+        self._on_restart = on_restart
         self._last_lines: deque[str] = deque(maxlen=20)
         self._supervisor: asyncio.Task[None] | None = None
         self._process: asyncio.subprocess.Process | None = None
@@ -182,9 +191,14 @@ class EmbeddedTriton:
             "--http-address=127.0.0.1",
             f"--http-port={self._port}",
             "--allow-grpc=false",
-            "--allow-metrics=false",
+            *self._metrics_options(),
             f"--exit-timeout-secs={int(STOP_TIMEOUT_S) - 2}",
         ]
+
+    def _metrics_options(self) -> list[str]:
+        if not self._metrics_port:
+            return ["--allow-metrics=false"]
+        return ["--metrics-address=127.0.0.1", f"--metrics-port={self._metrics_port}"]
 
     async def _spawn(self, wheel: Wheel) -> None:
         libraries = ":".join(map(str, wheel.libraries))
@@ -237,6 +251,7 @@ class EmbeddedTriton:
             failures = 0 if loop.time() - started > HEALTHY_AFTER_S else failures
             delay_s = RESTART_DELAYS_S[min(failures, len(RESTART_DELAYS_S) - 1)]
             log.error("Triton ended by itself (%s); starting it again in %g s", _describe(code), delay_s)
+            self._on_restart()
             await self._end_process()
             sweep_shared_memory(os.getpid())
             await asyncio.sleep(delay_s)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from adapter.errors import BadInput, EngineUnavailable, WrongAnswer
+from adapter.metrics import Metrics
 from adapter.models.registry import Registry
 from adapter.models.repository import Prepared
 from adapter.protocol import Part
@@ -22,9 +23,10 @@ BREAKDOWNS = 6
 class Engine:
     """Runs public models; the caller sets the deadline, by cancelling."""
 
-    def __init__(self, triton: Triton, registry: Registry) -> None:
+    def __init__(self, triton: Triton, registry: Registry, metrics: Metrics | None = None) -> None:
         self._triton = triton
         self._registry = registry
+        self._metrics = metrics or Metrics()
 
     async def infer(self, part: Part, inputs: Arrays) -> Arrays:
         """Runs a part on one batch, however often it takes.
@@ -51,6 +53,7 @@ class Engine:
                     breakdowns += 1
                     prepared = await self._registry.heal(part, prepared, error.model)
                 except Gone as error:
+                    self._metrics.resent.labels(part.name, part.type).inc()
                     breakdowns += 1
                     log.warning("Triton broke off while it worked on %s (%s); sending it again", part, error)
                 except TritonError as error:

@@ -2,9 +2,13 @@
 
 import logging
 import time
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from adapter.metrics import Metrics, Progress
+from adapter.protocol import Part
 
 log = logging.getLogger("adapter.requests")
 
@@ -13,24 +17,30 @@ QUIET_PATHS = ("/ping", "/")
 
 @dataclass
 class Account:
-    """What the line says beside status and time; routes fill it in as they learn it."""
+    """What the line and the metrics say beside status and time; routes fill it in as they learn it."""
 
-    tasks: str = "-"
+    progress: Progress
+    parts: Collection[Part] = ()
     bytes: int = 0
     found: dict[str, int] = field(default_factory=dict)
 
+    @property
+    def tasks(self) -> str:
+        return "+".join(map(str, self.parts)) or "-"
+
 
 class RequestLog:
-    """ASGI middleware: gives every request an `account` in its state, and logs it when it is answered."""
+    """ASGI middleware: gives every request an `account` in its state; logs and counts it when it is answered."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app, self._metrics = app, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        account, started, status = Account(), time.monotonic(), 499  # 499: the client went away
+        account = Account(Progress(self._metrics.in_flight))
+        started, status = time.monotonic(), 499  # 499: the client went away
 
         async def watch(message: Message) -> None:
             nonlocal status
@@ -46,6 +56,10 @@ class RequestLog:
             raise
         finally:
             _write(scope, account, status, (time.monotonic() - started) * 1000)
+            account.progress.enter(None)
+            if account.progress.stages_s:  # a prediction, however it ended
+                self._metrics.answered(account.parts, status, account.progress)
+                self._metrics.received(account.bytes, account.found)
 
 
 def _write(scope: Scope, account: Account, status: int, ms: float) -> None:

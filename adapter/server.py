@@ -14,7 +14,9 @@ import uvloop
 from adapter import settings as environment
 from adapter.app import create_app
 from adapter.errors import SetupError
+from adapter.metrics import exposed
 from adapter.protocol import TaskName
+from adapter.security import check_certificate
 from adapter.service import Service, open_service
 from adapter.settings import Settings
 
@@ -30,6 +32,7 @@ def run(settings: Settings) -> None:
     Raises:
         SetupError: the host lacks something, or the port is taken.
     """
+    check_certificate(settings.tls_certificate, settings.tls_key)
     for name, reason in environment.without_effect().items():
         log.warning("%s has no effect here: %s", name, reason)
     with listen(settings.host, settings.port) as listener, suppress(asyncio.CancelledError):
@@ -63,7 +66,7 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
     assert task
     _on_stop_signals(task.cancel)
     log.info("starting Triton ...")
-    async with open_service(settings) as service:
+    async with open_service(settings) as service, exposed(service.metrics, settings.metrics_listen):
         server = _Server(_uvicorn_config(settings, service), service)
         _on_stop_signals(lambda: server.handle_exit(signal.SIGINT, None))
         await server.serve(sockets=[listener])
@@ -85,6 +88,10 @@ def _uvicorn_config(settings: Settings, service: Service) -> uvicorn.Config:
         access_log=False,
         lifespan="off",
         server_header=False,
+        proxy_headers=False,  # adapter/security.py reads them, where they can be trusted
+        ws="none",
+        ssl_certfile=settings.tls_certificate,
+        ssl_keyfile=settings.tls_key,
         timeout_keep_alive=settings.keepalive_s,
         timeout_graceful_shutdown=GRACE_S,
     )
@@ -113,9 +120,13 @@ def _announce(service: Service, listener: socket.socket) -> None:
     catalog = service.catalog
     for task in TaskName:
         log.info("models here for %s: %s", task, ", ".join(catalog.available(task)) or "none")
-    log.info("other models: put them into %s, in the layout of Immich's model cache", service.settings.models)
+    log.info("Immich's other models are fetched when first asked for, into %s", service.settings.models)
+    settings = service.settings
+    scheme = "https" if settings.tls_certificate else "http"
+    path = "/<IMMICH_TRITON_TOKEN>/" if settings.token else ""
     log.info(
-        "ready. Immich > Administration > Settings > Machine Learning > URL: http://%s:%d", address, port
+        "ready. Immich > Administration > Settings > Machine Learning > URL: %s://%s:%d%s",
+        *(scheme, address, port, path),
     )
 
 

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from adapter import settings as environment
 from adapter.admission import BodyMemory
@@ -11,6 +11,7 @@ from adapter.embedded import EmbeddedTriton
 from adapter.engine import Engine
 from adapter.errors import SetupError
 from adapter.health import Health
+from adapter.metrics import Metrics
 from adapter.models.catalog import Catalog, is_known
 from adapter.models.demo import build_demo_models
 from adapter.models.fetch.download import Downloads
@@ -33,6 +34,7 @@ class Service:
     engine: Engine
     health: Health
     memory: BodyMemory
+    metrics: Metrics = field(default_factory=Metrics)
 
 
 @asynccontextmanager
@@ -41,23 +43,26 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
     settings.repository.mkdir(parents=True, exist_ok=True)
     await asyncio.to_thread(build_demo_models, settings.demo_models)
     catalog = Catalog(settings.models, settings.demo_models)
+    metrics = Metrics()
     async with AsyncExitStack() as stack:
-        triton = Triton(await _triton_url(settings, stack), settings.deadline_s, settings.key)
+        triton = Triton(await _triton_url(settings, stack, metrics), settings.deadline_s, settings.key)
         stack.push_async_callback(triton.close)
         downloads = Downloads(settings.models)
-        registry = Registry(triton, lambda part: prepare_part(part, catalog, downloads, settings))
+        registry = Registry(triton, lambda part: prepare_part(part, catalog, downloads, settings), metrics)
         stack.push_async_callback(registry.close)
         stack.callback(downloads.close)
         health = Health(triton, registry, _preload(settings), settings.model_ttl_s, settings.model_ttl_poll_s)
+        metrics.ready.set_function(lambda: health.trouble is None)
         await stack.enter_async_context(_running(health))
         yield Service(
             settings=settings,
             catalog=catalog,
             triton=triton,
             registry=registry,
-            engine=Engine(triton, registry),
+            engine=Engine(triton, registry, metrics),
             health=health,
             memory=BodyMemory(settings.held_bytes),
+            metrics=metrics,
         )
 
 
@@ -91,7 +96,7 @@ def _preload(settings: Settings) -> tuple[Part, ...]:
     return tuple(Part(task, kind, name) for (task, kind), listed in names.items() for name in listed)
 
 
-async def _triton_url(settings: Settings, stack: AsyncExitStack) -> str:
+async def _triton_url(settings: Settings, stack: AsyncExitStack, metrics: Metrics) -> str:
     if settings.triton_url:
         return settings.triton_url
     if settings.device == Device.GPU:
@@ -99,12 +104,18 @@ async def _triton_url(settings: Settings, stack: AsyncExitStack) -> str:
             "IMMICH_TRITON_DEVICE=gpu needs NVIDIA's Triton container, as IMMICH_TRITON_URL: "
             "the embedded Triton runs on the CPU. See docs/deployment.md."
         )
-    return await stack.enter_async_context(_embedded(settings))
+    return await stack.enter_async_context(_embedded(settings, metrics))
 
 
 @asynccontextmanager
-async def _embedded(settings: Settings) -> AsyncIterator[str]:
-    triton = EmbeddedTriton(settings.repository, environment.child_environment(), settings.triton_port)
+async def _embedded(settings: Settings, metrics: Metrics) -> AsyncIterator[str]:
+    triton = EmbeddedTriton(
+        settings.repository,
+        environment.child_environment(),
+        settings.triton_port,
+        settings.triton_metrics_port,
+        metrics.triton_restarted,
+    )
     try:
         await triton.start()
         yield triton.url

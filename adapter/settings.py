@@ -1,16 +1,18 @@
 """Every setting of the service, from environment variables: Immich's own names where Immich has one."""
 
 import os
+import re
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, IPvAnyNetwork, SecretStr, ValidationError
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from adapter.errors import SetupError
 
-_SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "IMMICH_TRITON_REPOSITORY_KEY")
+_SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "IMMICH_TRITON_REPOSITORY_KEY", "IMMICH_TRITON_TOKEN")
 # Variables of Immich's container that users have in their files and that do nothing here (yet).
 _WITHOUT_EFFECT = {
     "MACHINE_LEARNING_WORKERS": "one adapter process serves all; Triton does the work in processes of its own",
@@ -41,6 +43,19 @@ def _split(value: object) -> object:
     return tuple(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value
 
 
+def _address(value: object) -> object:
+    host, _, port = value.rpartition(":") if isinstance(value, str) else ("", "", "")
+    return (host.strip("[]"), port) if value and isinstance(value, str) else value or None
+
+
+def _url_safe(token: SecretStr) -> SecretStr:
+    if not re.fullmatch(r"[A-Za-z0-9_-]{16,}", token.get_secret_value()):
+        raise ValueError(
+            "a token has at least 16 letters, digits, - and _; such as `openssl rand -hex 24` gives"
+        )
+    return token
+
+
 _HEAD = """# Settings
 
 Environment variables; the ones that Immich's own container has mean the same here. The command line's options
@@ -55,13 +70,23 @@ Variables of Immich's container that have no effect here; one that is set is nam
 |---|---|"""
 
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+Networks = Annotated[tuple[IPvAnyNetwork, ...], NoDecode, BeforeValidator(_split)]
+Token = Annotated[SecretStr, AfterValidator(_url_safe)]
+Host = Annotated[str, Field(min_length=1)]
+Port = Annotated[int, Field(ge=0, le=65535)]
+BLANK_IS_NONE = BeforeValidator(lambda value: value or None)
+"""`VARIABLE=` in a file of variables means that it is not set."""
 
 
 class Settings(BaseSettings):
     """All settings; made once by the command line and handed on."""
 
     model_config = SettingsConfigDict(
-        frozen=True, populate_by_name=True, extra="ignore", use_attribute_docstrings=True
+        frozen=True,
+        populate_by_name=True,
+        extra="ignore",
+        use_attribute_docstrings=True,
+        hide_input_in_errors=True,
     )
 
     host: str = Field("[::]", alias="IMMICH_HOST")
@@ -69,6 +94,30 @@ class Settings(BaseSettings):
 
     port: int = Field(3003, alias="IMMICH_PORT", ge=0, le=65535)
     """Port to listen on; 0 takes a free one."""
+
+    token: Annotated[Token | None, BLANK_IS_NONE] = Field(None, alias="IMMICH_TRITON_TOKEN")
+    """A secret path: with it, only `http://host:3003/<token>/` is answered. At least 16 URL-safe characters."""
+
+    allowed_networks: Networks = Field((), alias="IMMICH_TRITON_ALLOWED_NETWORKS")
+    """Networks that may ask, such as `192.168.1.0/24, fd00::/8`; others are answered with 403. \
+Default: everyone. This host's own `/ping` is always answered."""
+
+    trusted_proxies: Networks = Field((), alias="IMMICH_TRITON_TRUSTED_PROXIES")
+    """Networks of proxies whose `X-Forwarded-For` says who asks; anyone else's is ignored."""
+
+    tls_certificate: Annotated[Path | None, BLANK_IS_NONE] = Field(
+        None, alias="IMMICH_TRITON_TLS_CERTIFICATE"
+    )
+    """File with the certificate (and its chain), PEM: https instead of http."""
+
+    tls_key: Annotated[Path | None, BLANK_IS_NONE] = Field(None, alias="IMMICH_TRITON_TLS_KEY")
+    """File with its private key, PEM, without a password."""
+
+    metrics_listen: Annotated[tuple[Host, Port] | None, NoDecode, BeforeValidator(_address)] = Field(
+        None, alias="IMMICH_TRITON_METRICS_LISTEN"
+    )
+    """`address:port` on which Prometheus finds `/metrics`, such as `127.0.0.1:9103`. Default: nowhere; \
+the main port never has it."""
 
     log_level: str = Field("info", alias="IMMICH_LOG_LEVEL")
     """`debug` (with Triton's own log), `info`, `warning`, `error` or `critical`; \
@@ -108,6 +157,9 @@ which takes minutes, and are kept in the volume `engines`."""
 
     triton_port: int = Field(0, alias="IMMICH_TRITON_PORT", ge=0, le=65535)
     """Loopback port of the embedded Triton; 0 takes a free one."""
+
+    triton_metrics_port: int = Field(0, alias="IMMICH_TRITON_METRICS_PORT", ge=0, le=65535)
+    """Loopback port of the embedded Triton's own metrics; 0: none."""
 
     preload_clip_visual: Names = Field((), alias="MACHINE_LEARNING_PRELOAD__CLIP__VISUAL")
     """CLIP models whose picture half is loaded at start; names separated by commas."""
@@ -209,8 +261,12 @@ def load(**overrides: object) -> Settings:
     try:
         return Settings(**{name: value for name, value in overrides.items() if value is not None})  # type: ignore[arg-type]
     except ValidationError as error:
-        faults = [f"{fault['loc'][0]}: {fault['msg']} (is {fault['input']!r})" for fault in error.errors()]
+        faults = [f"{fault['loc'][0]}: {fault['msg']}{_input(fault)}" for fault in error.errors()]
         raise SetupError("A setting is wrong. " + "; ".join(faults)) from error
+
+
+def _input(fault: ErrorDetails) -> str:
+    return "" if fault["loc"][0] in _SECRETS else f" (is {fault['input']!r})"
 
 
 def markdown() -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from adapter.errors import ModelRefused, ModelUnavailable
+from adapter.metrics import Metrics
 from adapter.models.repository import Prepared
 from adapter.protocol import Part
 from adapter.triton import Gone, NotLoaded, Triton, TritonError
@@ -35,9 +36,10 @@ class _Usage:
 class Registry:
     """Prepares and loads each part once, and again when Triton lost it."""
 
-    def __init__(self, triton: Triton, prepare: Prepare) -> None:
+    def __init__(self, triton: Triton, prepare: Prepare, metrics: Metrics | None = None) -> None:
         self._triton = triton
         self._prepare = prepare
+        self._metrics = metrics or Metrics()
         self._loads: dict[Part, asyncio.Task[Prepared]] = {}
         self._unloads: dict[Part, asyncio.Task[None]] = {}
         self._usage: dict[Part, _Usage] = defaultdict(_Usage)
@@ -66,6 +68,7 @@ class Registry:
         """Loads a part that Triton says it does not have; once, however many requests notice."""
         if self._is_current(part, lost):
             log.warning("Triton has lost %s; loading it again", part)
+            self._metrics.reloads.labels(part.name, part.type).inc()
             self._start(part, self._load_again(part))
         return await self.get(part)
 
@@ -73,6 +76,7 @@ class Registry:
         """Brings back a model whose Python process is dead; once, however many requests notice."""
         if self._is_current(part, ill):
             log.warning("the Python process of %s is dead; loading it again", dead_model)
+            self._metrics.heals.labels(part.name, part.type).inc()
             self._start(part, self._replace(part, dead_model))
         return await self.get(part)
 
@@ -100,8 +104,18 @@ class Registry:
     def _start(self, part: Part, work: Coroutine[Any, Any, Prepared]) -> asyncio.Task[Prepared]:
         task = asyncio.create_task(work, name=f"load {part}")
         self._loads[part] = task
+        started = time.monotonic()
+        task.add_done_callback(lambda done: self._count(part, time.monotonic() - started, done))
         task.add_done_callback(lambda done: self._forget_failure(part, done))
         return task
+
+    def _count(self, part: Part, seconds: float, task: asyncio.Task[Prepared]) -> None:
+        if task.cancelled():
+            return
+        if not task.exception():
+            self._metrics.load_ended(part, seconds)
+        elif isinstance(task.exception(), ModelUnavailable):
+            self._metrics.load_failures.inc()
 
     def _forget_failure(self, part: Part, task: asyncio.Task[Prepared]) -> None:
         failed = task.cancelled() or task.exception()
@@ -143,6 +157,7 @@ class Registry:
         return await self._load_again(part)
 
     async def _unload(self, part: Part, prepared: Prepared) -> None:
+        started = time.monotonic()
         try:
             for model in reversed(prepared.folders):
                 await self._triton.unload(model)
@@ -150,6 +165,7 @@ class Registry:
         except TritonError as error:  # Triton is down: then it is unloaded too
             log.debug("unloading %s: %s", part, error)
         finally:
+            self._metrics.unload_ended(part, time.monotonic() - started)
             del self._unloads[part]
 
     async def _load(self, part: Part, prepared: Prepared) -> None:

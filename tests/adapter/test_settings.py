@@ -46,3 +46,12 @@ def test_the_page_of_settings_is_up_to_date() -> None:
 def test_secrets_are_not_handed_to_triton(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", "secret")
     assert "secret" not in settings.child_environment().values()
+
+
+def test_the_repository_key_is_read_from_its_file(tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_text("secret\n")
+    assert settings.load(repository_key="other", repository_key_file=file).key == "secret"
+    assert settings.load(repository_key="other").key == "other"
+    with pytest.raises(SetupError, match="IMMICH_TRITON_REPOSITORY_KEY_FILE cannot be read"):
+        _ = settings.load(repository_key_file=tmp_path / "none").key

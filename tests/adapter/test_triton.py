@@ -1,9 +1,22 @@
 """What Triton's error messages mean; the messages are those of Triton 2.51."""
 
+import asyncio
+
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from adapter.errors import SetupError
-from adapter.triton import NotLoaded, Rejected, StubDead, Triton, TritonError, bytes_tensor, translate
+from adapter.triton import (
+    REPOSITORY_KEY_HEADER,
+    NotLoaded,
+    Rejected,
+    StubDead,
+    Triton,
+    TritonError,
+    bytes_tensor,
+    translate,
+)
 
 
 @pytest.mark.parametrize(
@@ -40,3 +53,30 @@ def test_a_url_without_scheme_is_refused_with_an_example() -> None:
 
 def test_bytes_that_end_in_zeros_survive() -> None:
     assert bytes_tensor(b"a\0\0")[0, 0] == b"a\0\0"
+
+
+@pytest.mark.parametrize("key", ["secret", ""])
+def test_the_key_goes_with_what_changes_the_repository_and_with_nothing_else(key: str) -> None:
+    seen: dict[str, str | None] = {}
+
+    async def note(request: web.Request) -> web.Response:
+        seen[request.path] = request.headers.get(REPOSITORY_KEY_HEADER)
+        return web.Response()
+
+    async def ask() -> None:
+        app = web.Application()
+        app.router.add_route("*", "/{path:.*}", note)
+        async with TestServer(app) as server:
+            triton = Triton(f"http://127.0.0.1:{server.port}", 5, key)
+            await triton.load("m")
+            await triton.unload("m")
+            await triton.is_up()
+            await triton.close()
+
+    asyncio.run(ask())
+    sent = key or None
+    assert seen == {
+        "/v2/repository/models/m/load": sent,
+        "/v2/repository/models/m/unload": sent,
+        "/v2/health/live": None,
+    }

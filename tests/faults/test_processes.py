@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -40,8 +41,10 @@ def stubs(server: Server) -> dict[str, psutil.Process]:
     """The Python processes by the model that they serve."""
     found = {}
     for process in children(server):
-        if "triton_python_backend_stub" in process.name() or "stub" in process.cmdline()[0]:
-            found[Path(process.cmdline()[1]).parts[-3]] = process
+        with suppress(psutil.NoSuchProcess):  # it ends while we look
+            command = process.cmdline()
+            if command and "stub" in command[0]:
+                found[Path(command[1]).parts[-3]] = process
     return found
 
 

@@ -22,11 +22,11 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def running_hub() -> Iterator[Hub]:
-    """A hub of its own, on free ports of this host, with a second host for large files."""
+def running_hub(port: int = 0) -> Iterator[Hub]:
+    """A hub of its own on this host, at a port or a free one, with a second host for large files."""
     hub = Hub()
     handler = type("Handler", (Handler,), {"hub": hub})
-    servers = [_Server((host, 0), handler) for host in ("127.0.0.1", "127.0.0.2")]
+    servers = [_Server(address, handler) for address in (("127.0.0.1", port), ("127.0.0.2", 0))]
     hub.url, hub.cdn_url = (f"http://{server.server_address[0]!s}:{server.server_port}" for server in servers)
     threads = [threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True) for server in servers]
     for thread in threads:
