@@ -15,6 +15,7 @@ from adapter import perf_analyzer as perf
 from adapter.cli_models import app as models_app
 from adapter.commands import predict
 from adapter.commands.doctor import examine
+from adapter.commands.settings_page import markdown
 from adapter.errors import ServiceError, SetupError
 from adapter.models.families import FAMILIES
 from adapter.protocol import Part, TaskName, TypeName
@@ -126,7 +127,7 @@ def perf_analyzer(
 @app.command("settings")
 def print_settings() -> None:
     """Prints every setting as a Markdown table: the source of docs/settings.md."""
-    typer.echo(settings.markdown(), nl=False)
+    typer.echo(markdown(), nl=False)
 
 
 @app.command("version")

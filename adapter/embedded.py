@@ -1,10 +1,6 @@
-"""Triton from the PyPI wheel `nvidia-pytriton`, as a supervised child process.
-
-The wheel's server binary and Python backend are used as files; its Python package is never imported.
-"""
+"""Triton from PyPI as a supervised child process."""
 
 import asyncio
-import importlib.util
 import logging
 import os
 import re
@@ -12,23 +8,20 @@ import shutil
 import signal
 import socket
 import sys
-import sysconfig
 import tempfile
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 import aiohttp
 
 from adapter.errors import SetupError
+from adapter.wheel import Wheel, assemble_backends, locate
 
 log = logging.getLogger(__name__)
 server_log = logging.getLogger("triton")
 
-BACKENDS = Path(__file__).resolve().parent.parent / "backends"
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - POSIX shared memory, where Python stubs exchange tensors
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 5.0
@@ -39,70 +32,6 @@ _GLOG_LINE = re.compile(r'^([IWEF])\d{4} [\d:.]+ \d+ (?:\S+\] )?"?(.*?)"?$')
 _GLOG_LEVELS = {"I": logging.DEBUG, "W": logging.WARNING, "E": logging.ERROR, "F": logging.CRITICAL}
 # What Triton warns of on every host without a GPU.
 _NO_GPU = re.compile("CudaDriverHelper|pinned memory|CUDA memory pool|GPU metrics|cudaGetDevice|CUDA driver")
-
-
-@dataclass(frozen=True)
-class Wheel:
-    """Where the parts of Triton lie on this host."""
-
-    server: Path
-    python_backend: Path
-    stub: Path
-    libraries: tuple[Path, ...]
-
-
-def locate() -> Wheel:
-    """Finds Triton and what its Python backend needs.
-
-    Raises:
-        SetupError: a part is missing; the message names it and the command that installs it.
-    """
-    spec = importlib.util.find_spec("pytriton")
-    if spec is None or spec.origin is None:
-        raise SetupError(
-            "Triton is not installed here. Install it with: pip install 'immich-triton[embedded]' "
-            "- or use one that is running already: --triton-url http://host:8000"
-        )
-    package = Path(spec.origin).parent
-    triton = package / "tritonserver"
-    stub = triton / "python_backend_stubs" / _python_version() / "triton_python_backend_stub"
-    if not stub.exists():
-        raise SetupError(
-            f"Triton has no Python stub for Python {_python_version()}; use Python 3.11 or 3.12."
-        )
-    if int(version("numpy").split(".")[0]) >= 2:
-        raise SetupError(
-            f"numpy {version('numpy')} is installed, but Triton 2.51's Python stub was built for numpy 1. "
-            "Run: pip install 'numpy<2'"
-        )
-    return Wheel(
-        server=triton / "bin" / "tritonserver",
-        python_backend=triton / "backends" / "python",
-        stub=stub,
-        libraries=(package.parent / "nvidia_pytriton.libs", find_libpython().parent),
-    )
-
-
-def find_libpython() -> Path:
-    """The shared library of the running Python, which the stub loads.
-
-    Raises:
-        SetupError: this Python has none.
-    """
-    name = f"libpython{_python_version()}.so.1.0"
-    folders = [sysconfig.get_config_var("LIBDIR"), f"{sys.base_prefix}/lib"]
-    folders.append(f"/usr/lib/{sysconfig.get_config_var('MULTIARCH')}")
-    for folder in folders:
-        if folder and (Path(folder) / name).exists():
-            return Path(folder) / name
-    raise SetupError(
-        f"{name} is missing, which Triton's Python backend needs. "
-        f"On Debian or Ubuntu: sudo apt-get install libpython{_python_version()}"
-    )
-
-
-def _python_version() -> str:
-    return f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
 def free_port() -> int:
@@ -162,7 +91,7 @@ class EmbeddedTriton:
         wheel = locate()
         sweep_shared_memory(os.getpid())
         self._run_folder = Path(tempfile.mkdtemp(prefix="immich-triton-"))
-        _assemble_backends(wheel, self._run_folder / "backends")
+        assemble_backends(wheel, self._run_folder / "backends")
         self._command = self._command_line(wheel)
         await self._spawn(wheel)
         await self._wait_until_ready()
@@ -280,17 +209,6 @@ def read_log_line(line: str) -> tuple[int, str]:
         return logging.DEBUG, line
     level, message = _GLOG_LEVELS[match[1]], match[2]
     return (logging.DEBUG if _NO_GPU.search(message) else level), message
-
-
-def _assemble_backends(wheel: Wheel, folder: Path) -> None:
-    """Triton replaces its whole backend folder by the one it is given: the wheel's Python backend and ours."""
-    shutil.copytree(wheel.python_backend, folder / "python")
-    stub = folder / "python" / wheel.stub.name
-    shutil.copy2(wheel.stub, stub)
-    stub.chmod(0o755)
-    for backend in BACKENDS.iterdir():
-        if (backend / "model.py").exists():
-            shutil.copytree(backend, folder / backend.name, ignore=shutil.ignore_patterns("__pycache__"))
 
 
 async def _answers(session: aiohttp.ClientSession, url: str) -> bool:

@@ -47,7 +47,7 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
     async with AsyncExitStack() as stack:
         triton = Triton(await _triton_url(settings, stack, metrics), settings.deadline_s, settings.key)
         stack.push_async_callback(triton.close)
-        downloads = Downloads(settings.models)
+        downloads = Downloads(settings.models, ended=lambda result: metrics.downloads.labels(result).inc())
         registry = Registry(triton, lambda part: prepare_part(part, catalog, downloads, settings), metrics)
         stack.push_async_callback(registry.close)
         stack.callback(downloads.close)

@@ -14,7 +14,7 @@ from adapter.errors import SetupError
 
 _SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "IMMICH_TRITON_REPOSITORY_KEY", "IMMICH_TRITON_TOKEN")
 # Variables of Immich's container that users have in their files and that do nothing here (yet).
-_WITHOUT_EFFECT = {
+WITHOUT_EFFECT = {
     "MACHINE_LEARNING_WORKERS": "one adapter process serves all; Triton does the work in processes of its own",
     "MACHINE_LEARNING_WORKER_TIMEOUT": "a dead process is started again at once",
     "MACHINE_LEARNING_REQUEST_THREADS": "Triton schedules the work",
@@ -55,19 +55,6 @@ def _url_safe(token: SecretStr) -> SecretStr:
         )
     return token
 
-
-_HEAD = """# Settings
-
-Environment variables; the ones that Immich's own container has mean the same here. The command line's options
-(`immich-triton serve --help`) go before them. This page is generated: `scripts/docs`.
-
-| variable | default | what it does |
-|---|---|---|"""
-_IGNORED = """
-Variables of Immich's container that have no effect here; one that is set is named in the log at start:
-
-| variable | why |
-|---|---|"""
 
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 Networks = Annotated[tuple[IPvAnyNetwork, ...], NoDecode, BeforeValidator(_split)]
@@ -269,25 +256,9 @@ def _input(fault: ErrorDetails) -> str:
     return "" if fault["loc"][0] in _SECRETS else f" (is {fault['input']!r})"
 
 
-def markdown() -> str:
-    """docs/settings.md: every variable, its default and what it does."""
-    rows = [
-        f"| `{field.alias}` | {_default(field.default)} | {field.description} |"
-        for field in Settings.model_fields.values()
-    ]
-    ignored = [f"| `{name}` | {reason} |" for name, reason in _WITHOUT_EFFECT.items()]
-    return "\n".join([_HEAD, *rows, _IGNORED, *ignored, ""])
-
-
-def _default(value: object) -> str:
-    if value in (None, (), ""):
-        return ""
-    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
-
-
 def without_effect() -> dict[str, str]:
     """Variables of Immich's container that are set here and do nothing, with the reason."""
-    return {name: reason for name, reason in _WITHOUT_EFFECT.items() if name in os.environ}
+    return {name: reason for name, reason in WITHOUT_EFFECT.items() if name in os.environ}
 
 
 def child_environment() -> dict[str, str]:

@@ -15,6 +15,7 @@ from huggingface_hub import constants
 from adapter import embedded, server
 from adapter.errors import SetupError
 from adapter.settings import Settings
+from adapter.wheel import find_libpython, locate
 
 LITTLE_DISK_BYTES = 5 * 2**30
 LITTLE_SHARED_MEMORY_BYTES = 256 * 2**20
@@ -57,7 +58,7 @@ def _python(_: Settings) -> str:
     found = f"{sys.version_info.major}.{sys.version_info.minor}.{sys.version_info.micro}"
     if not (3, 11) <= sys.version_info[:2] < (3, 13):
         raise SetupError(f"Python {found} runs here; 3.11 or 3.12 is needed")
-    return f"{found} in {sys.prefix}, with {embedded.find_libpython()}"
+    return f"{found} in {sys.prefix}, with {find_libpython()}"
 
 
 def _numpy(_: Settings) -> str:
@@ -66,7 +67,7 @@ def _numpy(_: Settings) -> str:
 
 def _triton(settings: Settings) -> str:
     if settings.triton_url is None:
-        return f"embedded: {embedded.locate().server}"
+        return f"embedded: {locate().server}"
     parts = urlsplit(settings.triton_url)
     _connect(parts.hostname or "", parts.port or 80, f"Triton at {settings.triton_url}")
     return f"answers at {settings.triton_url}"

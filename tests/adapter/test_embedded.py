@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from adapter import embedded, server
+from adapter import embedded, server, wheel
 from adapter.errors import SetupError
 
 
@@ -49,19 +49,19 @@ def test_a_missing_libpython_is_named_with_the_command_that_installs_it(
 ) -> None:
     monkeypatch.setattr(Path, "exists", lambda _: False)
     with pytest.raises(SetupError, match=r"apt-get install libpython3\.1"):
-        embedded.find_libpython()
+        wheel.find_libpython()
 
 
 def test_numpy_2_is_named_with_the_command_that_mends_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedded, "version", lambda _: "2.3.1")
+    monkeypatch.setattr(wheel, "version", lambda _: "2.3.1")
     with pytest.raises(SetupError, match="pip install 'numpy<2'"):
-        embedded.locate()
+        wheel.locate()
 
 
 def test_a_missing_triton_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(SetupError, match=r"immich-triton\[embedded\]"):
-        embedded.locate()
+        wheel.locate()
 
 
 def test_a_busy_port_is_named() -> None:

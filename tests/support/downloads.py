@@ -66,12 +66,14 @@ class Bench:
         self.hub = hub
         self.cache = cache
         self.folder = cache / "clip" / NAME
+        self.ended: list[str] = []
         self._open: list[Downloads] = []
 
     def downloads(self, *sources: Source) -> Downloads:
         """Downloads from these sources; default: from this hub, and from nowhere else."""
         client = Client(self.hub.url, waits_s=WAITS_S)
-        self._open.append(Downloads(self.cache, client, sources or [HubRepositories(client)]))
+        wanted = sources or [HubRepositories(client)]
+        self._open.append(Downloads(self.cache, client, wanted, self.ended.append))
         return self._open[-1]
 
     def spawn(self, **variables: str) -> "subprocess.Popen[str]":

@@ -4,7 +4,7 @@ import asyncio
 import errno
 import logging
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,10 +43,18 @@ class Downloads:
         cache: the folder, in Immich's layout; made when something is fetched.
         hub: default: the one of HF_ENDPOINT.
         sources: in the order in which they are asked. Default: RapidOCR's release for its files, then the hub.
+        ended: told `ok` or `failed` when a download ends.
     """
 
-    def __init__(self, cache: Path, hub: Hub | None = None, sources: Sequence[Source] | None = None) -> None:
+    def __init__(
+        self,
+        cache: Path,
+        hub: Hub | None = None,
+        sources: Sequence[Source] | None = None,
+        ended: Callable[[str], object] = lambda _: None,
+    ) -> None:
         self._cache = cache
+        self._ended = ended
         self._hub = hub or Hub()
         self._sources = sources or (RapidOcrRelease(), HubRepositories(self._hub))
         self._lockfile = Lockfile(cache)
@@ -78,8 +86,16 @@ class Downloads:
         wanted = canonical(part)
         with self._explained(part), self._turn(wanted):
             if not self._is_there(wanted):
-                self._fetch(wanted)
+                self._fetch_and_tell(wanted)
         return self._folder(wanted)
+
+    def _fetch_and_tell(self, part: Part) -> None:
+        result = "failed"
+        try:
+            self._fetch(part)
+            result = "ok"
+        finally:
+            self._ended(result)
 
     def close(self) -> None:
         """Ends downloads under way, soon; what has arrived is kept."""

@@ -57,6 +57,15 @@ def test_what_is_there_is_used_as_it_is_and_nobody_is_asked(bench: Bench) -> Non
     assert [path.name for path in bench.cache.iterdir()] == ["clip"]
 
 
+def test_every_download_that_ends_is_told_and_a_model_that_is_there_is_none(bench: Bench) -> None:
+    bench.downloads().fetch(VISUAL)
+    bench.downloads().fetch(VISUAL)
+    bench.hub.withdraw(REPOSITORY)
+    with pytest.raises(ModelUnavailable):
+        bench.downloads().fetch(TEXTUAL)
+    assert bench.ended == ["ok", "failed"]
+
+
 def test_the_second_half_comes_from_the_first_ones_commit(bench: Bench) -> None:
     bench.downloads().fetch(VISUAL)
     pinned = lockfile.Lockfile(bench.cache).read().revisions[REPOSITORY]
