@@ -1,0 +1,159 @@
+"""Models that are slow to come, come broken or not at all, and models that nobody wants for a while."""
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+
+from adapter.embedded import free_port
+from adapter.models.demo.clip import NAME as DEMO
+from tests.faults.test_processes import PICTURE, stubs
+from tests.support import families, slow
+from tests.support.hub import Hub, running_hub
+from tests.support.server import Server
+
+pytestmark = pytest.mark.triton
+
+NAME = "ViT-B-32__openai"
+REPOSITORY = f"immich-app/{NAME}"
+GRAPH = "visual/model.onnx"
+WAIT_S = 30
+TTL_S = 1
+
+
+def wait_for(condition: Callable[[], object], what: str) -> None:
+    end = time.monotonic() + WAIT_S
+    while not condition():
+        assert time.monotonic() < end, f"{what} did not happen in {WAIT_S} s"
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def hub() -> Iterator[Hub]:
+    with running_hub() as hub:
+        hub.publish(REPOSITORY, families.open_clip(1))
+        yield hub
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    return tmp_path / "cache"
+
+
+def serving(hub_url: str, state: Path, cache: Path) -> Server:
+    """A service that fetches from a hub, and is patient with one that says nothing."""
+    variables = {"HF_HUB_OFFLINE": "0", "HF_HUB_DOWNLOAD_TIMEOUT": str(2 * WAIT_S)}
+    return Server(state, cache, HF_ENDPOINT=hub_url, **variables)
+
+
+def ask(server: Server, kind: str = "visual", name: str = NAME) -> httpx.Response:
+    payload = {"image": PICTURE} if kind == "visual" else {"text": "yellow"}
+    return server.predict({"clip": {kind: {"modelName": name}}}, **payload)
+
+
+def visible(cache: Path) -> list[str]:
+    """The files under the final names of the model."""
+    folder = cache / "clip" / NAME
+    paths = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file()]
+    return sorted(str(path) for path in paths if not path.parts[0].startswith("."))
+
+
+def test_ten_first_requests_start_one_download_and_hold_up_nobody_else(
+    hub: Hub, tmp_path: Path, cache: Path
+) -> None:
+    slow = hub.order(GRAPH, pause_after=1000)
+    with serving(hub.url, tmp_path, cache) as server, ThreadPoolExecutor(10) as pool:
+        for kind in ("visual", "textual"):
+            ask(server, kind, DEMO)
+        first = [pool.submit(ask, server, kind) for kind in ("visual", "textual") * 5]
+        wait_for(slow.reached.is_set, "the download's first byte")
+        others = [ask(server, kind, DEMO).status_code for kind in ("visual", "textual") * 15]
+        assert set(others) == {200}
+        assert GRAPH not in visible(cache), "the others have waited for the download"
+        assert not any(answer.done() for answer in first)
+        slow.proceed.set()
+        assert [answer.result().status_code for answer in first] == [200] * 10
+    contents = [r.path for r in hub.asked() if "/cdn/" in r.path or r.path.endswith(".json")]
+    assert len(contents) == len(set(contents)) == len(families.open_clip(1))
+    assert len(hub.asked("/api/models/")) == 2, "a listing for each half"
+
+
+def test_a_file_that_arrives_corrupt_once_is_fetched_again(hub: Hub, tmp_path: Path, cache: Path) -> None:
+    hub.order(GRAPH, corrupt=True)
+    with serving(hub.url, tmp_path, cache) as server:
+        assert ask(server).status_code == 200
+    assert len([request for request in hub.asked("/cdn/") if request.path.endswith(GRAPH)]) == 2
+
+
+def test_a_file_that_stays_corrupt_is_named_and_never_put_in_place(
+    hub: Hub, tmp_path: Path, cache: Path
+) -> None:
+    fault = hub.order(GRAPH, times=-1, corrupt=True)
+    with serving(hub.url, tmp_path, cache) as server:
+        refused = ask(server)
+        assert refused.status_code == 503
+        assert f"{GRAPH} of {REPOSITORY}@" in refused.json()["detail"]
+        assert "corrupt" in refused.json()["detail"]
+        assert visible(cache) == []
+        so_far = len(hub.requests)
+        assert ask(server).json() == refused.json()
+        assert len(hub.requests) == so_far, "the hub is not asked again for some time"
+        assert ask(server, "textual").status_code == 200, "the other half is a model of its own"
+        assert GRAPH not in visible(cache)
+    fault.times = 0
+    with serving(hub.url, tmp_path, cache) as server:
+        assert ask(server).status_code == 200
+
+
+def test_a_hub_that_is_gone_is_an_error_that_passes(tmp_path: Path, cache: Path) -> None:
+    port = free_port()
+    with serving(f"http://127.0.0.1:{port}", tmp_path, cache) as server, ThreadPoolExecutor(1) as pool:
+        answer = ask(server)
+        assert answer.status_code == 503
+        assert "cannot be reached" in answer.json()["detail"]
+        assert "HF_ENDPOINT" in answer.json()["detail"]
+        tries = server.log.read_text().count("Trying again")
+        held = pool.submit(ask, server)
+        wait_for(lambda: server.log.read_text().count("Trying again") > tries, "another try")
+        with running_hub(port) as hub:
+            hub.publish(REPOSITORY, families.open_clip(1))
+            assert held.result().status_code == 200
+
+
+@pytest.fixture
+def forgetful(tmp_path: Path, cache: Path) -> Iterator[Server]:
+    """A service that unloads what nobody has used for a second."""
+    ttl = {"MACHINE_LEARNING_MODEL_TTL": str(TTL_S), "MACHINE_LEARNING_MODEL_TTL_POLL_S": "0.2"}
+    with Server(tmp_path, cache, **ttl) as server:
+        yield server
+
+
+def test_an_idle_model_is_unloaded_and_requests_that_meet_it_on_its_way_out_are_answered(
+    forgetful: Server,
+) -> None:
+    expected = forgetful.clip(DEMO, PICTURE)
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(3):
+            assert len(stubs(forgetful)) == 2
+            wait_for(lambda: len(stubs(forgetful)) < 2, "the end of a stub")
+            vectors = list(pool.map(lambda _: forgetful.clip(DEMO, PICTURE), range(4)))
+            np.testing.assert_allclose(vectors, [expected] * 4, atol=1e-4)
+    wait_for(lambda: not stubs(forgetful), "the end of all stubs")
+    np.testing.assert_allclose(forgetful.clip(DEMO, PICTURE), expected, atol=1e-4)
+
+
+def test_a_model_at_work_is_not_unloaded_however_long_it_works(forgetful: Server, cache: Path) -> None:
+    slow.place(cache)
+    expected = forgetful.clip(slow.NAME, text=slow.LONG)
+    before = stubs(forgetful)
+    started = time.monotonic()
+    with ThreadPoolExecutor(4) as pool:
+        vectors = list(pool.map(lambda _: forgetful.clip(slow.NAME, text=slow.LONG), range(4)))
+    assert time.monotonic() - started > 1.5 * TTL_S, "that was not long"
+    assert "is unloaded" not in forgetful.log.read_text()
+    assert stubs(forgetful) == before
+    np.testing.assert_allclose(vectors, [expected] * 4, atol=1e-4)
