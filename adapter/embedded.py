@@ -99,6 +99,7 @@ class EmbeddedTriton:
 
     async def stop(self) -> None:
         """Ends the server; leaves no process, no shared memory and no folder behind."""
+        await asyncio.sleep(0.05)  # the client's connections close: Triton looks for them once a second
         if self._supervisor:
             self._supervisor.cancel()
             with suppress(asyncio.CancelledError):

@@ -16,7 +16,7 @@ from adapter.triton import Arrays, Gone, NotLoaded, Rejected, StubDead, Triton, 
 log = logging.getLogger(__name__)
 
 RETRY_S = 0.25
-BREAKDOWNS = 6
+BREAKDOWNS = 8
 """A request during which processes of the engine died so often is likely to be the cause."""
 
 

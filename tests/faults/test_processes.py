@@ -1,5 +1,6 @@
 """Processes that die, and what is left of them."""
 
+import json
 import os
 import signal
 import subprocess
@@ -10,15 +11,22 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import psutil
 import pytest
 
+from adapter.demo.page import draw_letter
 from adapter.embedded import SHARED_MEMORY
+from adapter.models.demo import clip, ocr
 from adapter.models.demo.clip import NAME
 from adapter.models.demo.pictures import sample_pictures
 from tests.support.server import Server
 from tests.triton.test_clip import jpeg
+from tests.triton.test_faces import entries as faces_entries
+from tests.triton.test_faces import photo
+from tests.triton.test_ocr import entries as ocr_entries
 
 pytestmark = pytest.mark.triton
 
@@ -52,8 +60,17 @@ def shared_memory(pid: int) -> list[Path]:
     return list(SHARED_MEMORY.glob(f"immich_triton_{pid}_*"))
 
 
+KINDS: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    ({"clip": {"visual": {"modelName": clip.NAME}}}, {"image": PICTURE}),
+    ({"clip": {"textual": {"modelName": clip.NAME}}}, {"text": "yellow"}),
+    (faces_entries(), {"image": photo(3)}),
+    *([(ocr_entries(), {"image": jpeg(draw_letter())})] if ocr.is_installed() else []),
+]
+STEPS = 14 if ocr.is_installed() else 8
+
+
 class Load:
-    """Eight clients that ask without a pause while the block runs; every answer is kept."""
+    """Eight clients that ask for all kinds of things without a pause while the block runs."""
 
     def __init__(self, server: Server) -> None:
         self._server, self._stop = server, threading.Event()
@@ -62,7 +79,7 @@ class Load:
 
     def __enter__(self) -> "Load":
         self._pool = ThreadPoolExecutor(8)
-        self._futures = [self._pool.submit(self._run, client % 2 == 0) for client in range(8)]
+        self._futures = [self._pool.submit(self._run, *KINDS[client % len(KINDS)]) for client in range(8)]
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -71,13 +88,10 @@ class Load:
             future.result()
         self._pool.shutdown()
 
-    def _run(self, visual: bool) -> None:
+    def _run(self, entries: dict[str, Any], payload: dict[str, Any]) -> None:
         while not self._stop.is_set():
             started = time.monotonic()
-            kind = "visual" if visual else "textual"
-            payload = {"image": PICTURE} if visual else {"text": "yellow"}
-            answer = self._server.predict({"clip": {kind: {"modelName": NAME}}}, **payload)
-            self.statuses.append(answer.status_code)
+            self.statuses.append(self._server.predict(entries, **payload).status_code)
             self.slowest_s = max(self.slowest_s, time.monotonic() - started)
 
 
@@ -89,28 +103,42 @@ def wait_for_answers(load: Load, count: int) -> None:
         time.sleep(0.01)
 
 
+def answers(server: Server) -> list[dict[str, Any]]:
+    return [server.predict(entries, **payload).json() for entries, payload in KINDS]
+
+
 def test_no_request_is_lost_when_any_process_of_triton_is_killed(own_server: Server) -> None:
-    expected = own_server.clip(NAME, PICTURE), own_server.clip(NAME, text="yellow")
+    expected = answers(own_server)
     with Load(own_server) as load:
-        wait_for_answers(load, 20)
+        wait_for_answers(load, 8)
         victims = stubs(own_server)
-        assert sorted(victims) == [
-            f"{NAME}.textual.encoder",
-            f"{NAME}.textual.tokenize",
-            f"{NAME}.visual.encoder",
-            f"{NAME}.visual.preprocess",
-        ]
+        assert len(victims) == STEPS, sorted(victims)
         for victim in victims.values():
             victim.kill()
-            wait_for_answers(load, 20)
+            wait_for_answers(load, 8)
         server = next(process for process in children(own_server) if process.name() == "tritonserver")
         server.kill()
-        wait_for_answers(load, 20)
+        wait_for_answers(load, 16)
     assert set(load.statuses) == {200}
-    assert load.slowest_s < RECOVERY_S
-    again = own_server.clip(NAME, PICTURE), own_server.clip(NAME, text="yellow")
-    for before, after in zip(expected, again, strict=True):
-        assert abs(before - after).max() < 1e-4
+    assert load.slowest_s < 3 * RECOVERY_S  # a request may meet several deaths in a row
+    for before, after in zip(expected, answers(own_server), strict=True):
+        assert_alike(before, after)
+
+
+def assert_alike(one: Any, other: Any) -> None:
+    """The same but for the rounding of sums, which depends on what was in a batch."""
+    if isinstance(one, str) and one.startswith("["):
+        np.testing.assert_allclose(json.loads(other), json.loads(one), atol=1e-3)
+    elif isinstance(one, dict):
+        assert one.keys() == other.keys()
+        for key in one:
+            assert_alike(one[key], other[key])
+    elif isinstance(one, list):
+        assert len(one) == len(other)
+        for mine, theirs in zip(one, other, strict=True):
+            assert_alike(mine, theirs)
+    else:
+        assert other == (pytest.approx(one, abs=1e-3) if isinstance(one, float) else one)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

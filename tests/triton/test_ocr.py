@@ -36,10 +36,13 @@ def page(lines: list[str], size: tuple[int, int], font_px: int = 30, pitch_px: i
     return sheet
 
 
-def read(server: Server, image: bytes, *types: str, **detection: Any) -> dict[str, Any]:
+def entries(*types: str, **detection: Any) -> dict[str, Any]:
     halves = {"detection": {"options": detection}, "recognition": {"options": {"minScore": 0.8}}}
-    entries = {name: {"modelName": NAME, **halves[name]} for name in types or halves}
-    answer = server.predict({"ocr": entries}, image)
+    return {"ocr": {name: {"modelName": NAME, **halves[name]} for name in types or halves}}
+
+
+def read(server: Server, image: bytes, *types: str, **detection: Any) -> dict[str, Any]:
+    answer = server.predict(entries(*types, **detection), image)
     assert answer.status_code == 200, answer.text
     found: dict[str, Any] = answer.json()["ocr"]
     return found

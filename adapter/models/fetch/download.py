@@ -4,6 +4,7 @@ import asyncio
 import errno
 import logging
 import shutil
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -59,13 +60,15 @@ class Downloads:
         self._sources = sources or (RapidOcrRelease(), HubRepositories(self._hub))
         self._lockfile = Lockfile(cache)
         self._display = Display()
+        self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="download")
 
     async def obtain(self, part: Part) -> Path:
         """`fetch` for coroutines, in threads of its own: a slow hub holds up nothing but downloads."""
         if found := await asyncio.to_thread(self.find, part):
             return found
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self.fetch, part)
+        async with self._turns[canonical(part).name]:  # who waits for the other half holds no thread
+            return await asyncio.get_running_loop().run_in_executor(self._threads, self.fetch, part)
 
     def find(self, part: Part) -> Path | None:
         """The folder of a model of which the part is there, as far as names and sizes tell. Asks nobody."""
