@@ -6,10 +6,20 @@ import sys
 from datetime import UTC, datetime
 
 from rich.console import Console
+from rich.highlighter import NullHighlighter
 from rich.logging import RichHandler
 
 _LEVELS = {"verbose": "debug", "log": "info", "warn": "warning", "fatal": "critical"}
-_NOISY = ("uvicorn.access", "asyncio", "httpx", "httpx2", "huggingface_hub", "filelock", "urllib3")
+_NOISY = (
+    "uvicorn.error",
+    "uvicorn.access",
+    "asyncio",
+    "httpx",
+    "httpx2",
+    "huggingface_hub",
+    "filelock",
+    "urllib3",
+)
 
 
 def set_up(level: str, *, color: bool) -> None:
@@ -23,7 +33,15 @@ def set_up(level: str, *, color: bool) -> None:
 
 def _for_people(color: bool) -> logging.Handler:
     console = Console(stderr=True, no_color=not color)
-    return RichHandler(console=console, show_path=False, log_time_format="[%X]", omit_repeated_times=False)
+    handler = RichHandler(
+        console=console,
+        show_path=False,
+        log_time_format="%X",
+        omit_repeated_times=False,
+        highlighter=NullHighlighter(),
+    )
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    return handler
 
 
 def _for_machines() -> logging.Handler:
