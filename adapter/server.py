@@ -124,10 +124,8 @@ def _announce(service: Service, listener: socket.socket) -> None:
     settings = service.settings
     scheme = "https" if settings.tls_certificate else "http"
     path = "/<IMMICH_TRITON_TOKEN>/" if settings.token else ""
-    log.info(
-        "ready. Immich > Administration > Settings > Machine Learning > URL: %s://%s:%d%s",
-        *(scheme, address, port, path),
-    )
+    log.info("ready. Paste this into Immich: Administration > Settings > Machine Learning")
+    log.info("URL: %s://%s:%d%s", scheme, address, port, path)
 
 
 def _own_address() -> str:
