@@ -14,6 +14,8 @@ from adapter.protocol import Part, TaskName, TypeName
 from tests.support import defaults
 from tests.support.configs import container_faults, faults, parse, read_repository
 
+pytestmark = pytest.mark.slow
+
 OCR_RECOGNITION = Part(TaskName.OCR, TypeName.RECOGNITION, defaults.OCR)
 FILES = {"onnxruntime": "model.onnx", "clip_tokenize": "tokenizer.json", "ocr_ctc": "charset.txt"}
 """What a backend needs in the version's folder."""

@@ -26,6 +26,8 @@ from adapter.models.repository import (
 from adapter.protocol import Part, TaskName, TypeName
 from tests.support import defaults
 
+pytestmark = pytest.mark.slow
+
 PART = Part(TaskName.CLIP, TypeName.VISUAL, "m")
 FOLDERS = ("m.visual.first", "m.visual.second", "m.visual")
 

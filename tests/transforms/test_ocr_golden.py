@@ -35,9 +35,12 @@ from transforms.ocr_recognition import (
 )
 
 SHARED = Path(__file__).parents[2].parent / "shared"
-pytestmark = pytest.mark.skipif(
-    not SHARED.exists(), reason=f"{SHARED} is not here: the original's answers cannot be compared"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not SHARED.exists(), reason=f"{SHARED} is not here: the original's answers cannot be compared"
+    ),
+]
 CASES = [
     "ocr-736-.5-.8/text_24_red_on_yellow.jpg",  # the order of Pillow's two passes shows here
     "ocr-736-.5-.8/text_48_white_on_blue.jpg",

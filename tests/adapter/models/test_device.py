@@ -12,6 +12,8 @@ from adapter.models.steps import GPU_BATCH
 from tests.support import defaults
 from tests.support.configs import container_faults, faults, parse, read_repository
 
+pytestmark = pytest.mark.slow
+
 KIND_GPU, KIND_CPU = 1, 2  # of ModelInstanceGroup
 OCR = ("PP-OCRv5_mobile.detection.detector", "PP-OCRv5_mobile.recognition.recognizer")
 FIXED = (
