@@ -9,7 +9,6 @@ import logging
 import math
 import re
 import warnings
-from collections.abc import Sequence
 from contextvars import ContextVar
 from enum import StrEnum
 
@@ -144,22 +143,6 @@ def resize(image: Image.Image, size: tuple[int, int], resampling: Image.Resampli
     """
     width, height = size
     return image.resize((width, image.height), resampling).resize((width, height), resampling)
-
-
-def normalize(pixels: NDArray[np.uint8], mean: Sequence[float], std: Sequence[float]) -> NDArray[np.float32]:
-    """What a CLIP export wants as its input; the reference for graphs that have this folded in.
-
-    Args:
-        pixels: (n, height, width, 3) or (height, width, 3), uint8.
-        mean: of each channel, in 0..1.
-        std: of each channel, in 0..1.
-
-    Returns:
-        (n, 3, height, width), float32: (pixels / 255 - mean) / std.
-    """
-    batch = pixels.reshape(-1, *pixels.shape[-3:]).astype(np.float32) / np.float32(255)
-    scaled = (batch - np.asarray(mean, np.float32)) / np.asarray(std, np.float32)
-    return np.ascontiguousarray(scaled.transpose(0, 3, 1, 2))
 
 
 def _resize_and_crop(image: Image.Image, size: int, resampling: Image.Resampling) -> Image.Image:

@@ -16,6 +16,8 @@ import pyclipper
 from numpy.typing import NDArray
 from PIL import Image
 
+from transforms import images
+
 STRIDE = 32  # the detector halves its input five times
 MIN_SIDE_PX = 32
 MAX_CANVAS_PX = 2**24  # the detector takes about 135 bytes a pixel: 2.3 GB here
@@ -94,10 +96,7 @@ def resize_for_detection(pixels: NDArray[np.uint8], max_resolution: int) -> NDAr
         uint8 (h', w', 3), RGB, 0 to 255: the graph normalises (`MEAN_LEVEL`, `LEVEL_SCALE`) and swaps colours.
     """
     height, width = canvas_size(pixels.shape[0], pixels.shape[1], max_resolution)
-    # Two steps, because Pillow 13 starts with the direction that is cheaper; all before it, and so the original,
-    # go along the rows first, and rounding in between makes the difference.
-    rows = Image.fromarray(pixels).resize((width, pixels.shape[0]), Image.Resampling.LANCZOS)
-    return np.array(rows.resize((width, height), Image.Resampling.LANCZOS))
+    return np.array(images.resize(Image.fromarray(pixels), (width, height), Image.Resampling.LANCZOS))
 
 
 def pad_to_bucket(canvas: NDArray[np.uint8]) -> NDArray[np.uint8]:

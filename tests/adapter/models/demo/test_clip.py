@@ -17,6 +17,7 @@ from adapter.models.demo import place
 from adapter.models.demo.clip import MEAN, NAME, STD, build
 from adapter.models.demo.pictures import SAMPLE_QUERIES, sample_pictures
 from adapter.models.demo.words import SHADES
+from adapter.models.pixels import Normalisation, normalise
 from transforms import images
 from transforms.text import Tokenizer
 
@@ -43,7 +44,9 @@ class Clip:
 
     def see(self, pictures: Iterable[NDArray[np.uint8]]) -> Vector:
         pixels = np.stack([images.clip_pixels(Image.fromarray(picture), 224) for picture in pictures])
-        vectors: Vector = self.visual.run(["embedding"], {"image": images.normalize(pixels, MEAN, STD)})[0]
+        vectors: Vector = self.visual.run(
+            ["embedding"], {"image": normalise(pixels, Normalisation(MEAN, STD))}
+        )[0]
         return vectors
 
     def read(self, *texts: str) -> Vector:
