@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -19,6 +20,7 @@ from adapter.models.demo import build_demo_models
 from adapter.models.fetch.download import Downloads
 from adapter.models.fetch.integrity import verify as verify_files
 from adapter.models.fetch.lockfile import LockfileError
+from adapter.models.standins import build_standins
 from adapter.protocol import Part, TaskName
 from adapter.settings import Settings
 
@@ -92,6 +94,16 @@ async def _prepare(chosen: Settings, parts: list[Part]) -> None:
         typer.echo(f"{part}: {chosen.repository / prepared.model}, {batches}")
         for note in prepared.notes:
             typer.echo(f"  {note}")
+
+
+@app.command("stand-ins")
+def stand_ins(
+    into: Annotated[
+        Path | None, typer.Option(help="Folder to write to.", show_default="the cache folder")
+    ] = None,
+) -> None:
+    """Builds models of the sizes of Immich's default ones, with random weights: to measure without a download."""
+    build_standins(into or _load().models, typer.echo)
 
 
 @app.command()

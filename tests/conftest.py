@@ -1,5 +1,6 @@
 """The real service, started once for all tests that want it."""
 
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,3 +24,22 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """`immich-triton serve` with its embedded Triton, over the small models where they are."""
     with Server(tmp_path_factory.mktemp("state"), models=SHARED / "models") as running:
         yield running
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 1 MiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if mounted.returncode:
+        pytest.skip(f"no disk can be mounted here: {mounted.stderr.strip()}")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)

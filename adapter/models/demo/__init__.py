@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from adapter.models.demo import clip, face_graphs, ocr
+from adapter.models.fetch.integrity import sha256_of
 from adapter.protocol import TaskName
 
 
@@ -30,5 +31,5 @@ def place(folder: Path, build: Callable[[Path], None]) -> None:
                 new.rename(folder)
 
 
-def _content(folder: Path) -> dict[Path, bytes]:
-    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+def _content(folder: Path) -> dict[Path, str]:
+    return {path.relative_to(folder): sha256_of(path) for path in folder.rglob("*") if path.is_file()}

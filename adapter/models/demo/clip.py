@@ -34,16 +34,22 @@ TO_OPPONENT = np.array([[0.299, 0.587, 0.114], [-0.253, -0.497, 0.75], [1.05, -0
 
 def build(folder: Path) -> None:
     """Writes the model into `folder`, in the layout of Immich's cache; the same bytes every time."""
+    words = word_vectors()
+    ids = {word: i for i, word in enumerate((*SPECIAL, *words))}  # first the special ones
+    write_settings(folder, _config(len(ids)), tokenizer(ids), PAD)
+    (folder / "visual/model.onnx").write_bytes(_visual_model().SerializeToString(deterministic=True))
+    (folder / "textual/model.onnx").write_bytes(_textual_model(words).SerializeToString(deterministic=True))
+
+
+def write_settings(folder: Path, config: dict[str, object], tokenizer: Tokenizer, pad_token: str) -> None:
+    """Writes everything into `folder` but the graphs, for pictures as OpenAI's models want them."""
     visual, textual = folder / "visual", folder / "textual"
     visual.mkdir(parents=True)
     textual.mkdir()
-    words = word_vectors()
-    _write_json(folder / "config.json", _config(len(SPECIAL) + len(words)))
+    _write_json(folder / "config.json", config)
     _write_json(visual / "preprocess_cfg.json", _preprocess_config())
-    _write_json(textual / "tokenizer_config.json", _tokenizer_config())
-    (visual / "model.onnx").write_bytes(_visual_model().SerializeToString(deterministic=True))
-    (textual / "model.onnx").write_bytes(_textual_model(words).SerializeToString(deterministic=True))
-    (textual / "tokenizer.json").write_text(_tokenizer(list(words)).to_str(), encoding="utf-8")
+    _write_json(textual / "tokenizer_config.json", _tokenizer_config(pad_token))
+    (textual / "tokenizer.json").write_text(tokenizer.to_str(), encoding="utf-8")
 
 
 def _write_json(path: Path, content: dict[str, object]) -> None:
@@ -70,17 +76,16 @@ def _preprocess_config() -> dict[str, object]:
     }
 
 
-def _tokenizer_config() -> dict[str, object]:
-    tokens = {"bos_token": START, "eos_token": END, "pad_token": PAD, "unk_token": UNKNOWN}
+def _tokenizer_config(pad_token: str) -> dict[str, object]:
+    tokens = {"bos_token": START, "eos_token": END, "pad_token": pad_token, "unk_token": UNKNOWN}
     return {**tokens, "model_max_length": CONTEXT_LENGTH, "tokenizer_class": "PreTrainedTokenizerFast"}
 
 
-def _tokenizer(words: list[str]) -> Tokenizer:
-    """One id a word: first the special ones, then the vocabulary in its order."""
-    vocabulary = {word: i for i, word in enumerate((*SPECIAL, *words))}
+def tokenizer(vocabulary: dict[str, int], *shortening: normalizers.Normalizer) -> Tokenizer:
+    """One id a word, between `START` and `END`. `shortening` is done to words in lower case."""
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))
-    tokenizer.add_special_tokens(list(SPECIAL))
-    tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
+    tokenizer.add_special_tokens([token for token in SPECIAL if token in vocabulary])
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase(), *shortening])
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     ends = [(token, vocabulary[token]) for token in (START, END)]
     tokenizer.post_processor = processors.TemplateProcessing(single=f"{START} $A {END}", special_tokens=ends)

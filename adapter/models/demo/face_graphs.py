@@ -8,17 +8,16 @@ shapes have a face's spread for their area, so no more is needed to tell where, 
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
 
 from adapter.models.demo.faces import FACE, FEATURES, LANDMARKS, PALETTE, SKIN
+from adapter.models.demo.graph import Graph, floats, integers
 
 NAME = "demo-face"
 SIZE_PX = 640
@@ -29,6 +28,16 @@ ANCHORS = 2
 MEASURES = 6
 OUTPUTS = (("443", "446", "449"), ("468", "471", "474"), ("493", "496", "499"))
 """Names of scores, boxes and key points at each stride, as in published detectors."""
+
+HEADS = {
+    OUTPUTS[level][i]: (ANCHORS * (SIZE_PX // stride) ** 2, width)
+    for i, width in enumerate((1, 4, 10))
+    for level, stride in enumerate(STRIDES)
+}
+"""The outputs in their order, and their shapes."""
+
+Maps = tuple[str, str, str]
+"""Scores before the sigmoid, boxes and key points: (1, 2 * width, rows, columns) for a width of 1, 4 and 10."""
 
 REACH = 75 / 128
 """Half skin are colours at this distance from it; a distance of 1 is 128 levels."""
@@ -60,6 +69,7 @@ FEATURES_IN_CROP = ((38, 52), (74, 52), (56, 72), (56, 92))
 def build(folder: Path) -> None:
     """Write `detection/model.onnx` and `recognition/model.onnx` into `folder`: the same bytes every time."""
     for part, model in (("detection", _detector()), ("recognition", _recognizer())):
+        onnx.checker.check_model(model, full_check=True)
         (folder / part).mkdir(parents=True, exist_ok=True)
         (folder / part / "model.onnx").write_bytes(model.SerializeToString(deterministic=True))
 
@@ -83,101 +93,73 @@ def _skin_shape() -> Shape:
     return Shape(area, center_y, x2 / area, (y2 - center_y**2) / area)
 
 
-class _Graph:
-    """Nodes and constants on their way into a model."""
-
-    def __init__(self) -> None:
-        self._nodes: list[onnx.NodeProto] = []
-        self._constants: list[onnx.TensorProto] = []
-
-    def add(self, kind: str, *inputs: str | NDArray[np.generic], to: str = "", **attributes: Any) -> str:
-        """Append a node whose arrays become constants; its output's name, `to` if given."""
-        to = to or f"{kind.lower()}_{len(self._nodes)}"
-        names = [i if isinstance(i, str) else self._constant(i) for i in inputs]
-        self._nodes.append(helper.make_node(kind, names, [to], **attributes))
-        return to
-
-    def _constant(self, value: NDArray[np.generic]) -> str:
-        name = f"constant_{len(self._constants)}"
-        self._constants.append(numpy_helper.from_array(value, name))
-        return name
-
-    def model(
-        self, inputs: Mapping[str, Sequence[int | str]], outputs: Mapping[str, Sequence[int | str]]
-    ) -> onnx.ModelProto:
-        def values(shapes: Mapping[str, Sequence[int | str]]) -> list[onnx.ValueInfoProto]:
-            return [helper.make_tensor_value_info(n, TensorProto.FLOAT, shape) for n, shape in shapes.items()]
-
-        graph = helper.make_graph(self._nodes, NAME, values(inputs), values(outputs), self._constants)
-        opset = helper.make_opsetid("", 17)
-        model = helper.make_model(graph, producer_name=NAME, ir_version=10, opset_imports=[opset])
-        onnx.checker.check_model(model, full_check=True)
-        return model
-
-
-def _float(values: Any) -> NDArray[np.float32]:
-    return np.array(values, np.float32)
-
-
 def _per_channel(values: Sequence[float]) -> NDArray[np.float32]:
-    return _float(values).reshape(1, -1, 1, 1)
+    return floats(values).reshape(1, -1, 1, 1)
 
 
 def _normalized(color: tuple[int, int, int], deviation: float) -> NDArray[np.float32]:
-    return (_float(color) - np.float32(127.5)) / np.float32(deviation)
+    return (floats(color) - np.float32(127.5)) / np.float32(deviation)
 
 
 def _detector() -> onnx.ModelProto:
     """SCRFD's interface: `input.1` (1, 3, 640, 640), RGB, (x - 127.5) / 128 → nine heads, batch 1 only."""
-    graph = _Graph()
-    from_skin = graph.add("Sub", "input.1", _per_channel(_normalized(SKIN, 128).tolist()))
+    graph = Graph()
+    for maps, names in zip(add_maps(graph, "input.1"), OUTPUTS, strict=True):
+        add_heads(graph, maps, names)
+    return graph.model(NAME, {"input.1": [1, 3, SIZE_PX, SIZE_PX]}, HEADS)
+
+
+def add_maps(graph: Graph, image: str) -> Iterator[Maps]:
+    """What the detector makes of an image (1, 3, h, w), RGB, (x - 127.5) / 128, at each stride in turn."""
+    from_skin = graph.add("Sub", image, _per_channel(_normalized(SKIN, 128).tolist()))
     distance = graph.add("ReduceSumSquare", from_skin, axes=[1], keepdims=1)
-    nearness = graph.add("Sub", _float(1.5), graph.add("Div", distance, _float(REACH**2)))
-    skin = graph.add("Clip", nearness, _float(0), _float(1))  # (1, 1, 640, 640)
-    for stride, names in zip(STRIDES, OUTPUTS, strict=True):
-        _add_heads(graph, skin, stride, names)
-    rows = [ANCHORS * (SIZE_PX // stride) ** 2 for stride in STRIDES]
-    outputs = {
-        names[i]: [n, k] for i, k in enumerate((1, 4, 10)) for names, n in zip(OUTPUTS, rows, strict=True)
-    }
-    return graph.model({"input.1": [1, 3, SIZE_PX, SIZE_PX]}, outputs)
+    nearness = graph.add("Sub", floats(1.5), graph.add("Div", distance, floats(REACH**2)))
+    skin = graph.add("Clip", nearness, floats(0), floats(1))  # (1, 1, h, w)
+    for stride in STRIDES:
+        yield _add_maps(graph, skin, stride)
 
 
-def _add_heads(graph: _Graph, skin: str, stride: int, names: tuple[str, str, str]) -> None:
-    shape = _skin_shape()
-    area, x, y, spread_x, spread_y, frame = _add_measures(graph, skin, stride)
-    diameter = graph.add("Sqrt", graph.add("Div", area, _float(shape.area)))
-    faults = [
-        graph.add("Abs", graph.add("Sub", spread_x, _float(shape.spread_x))),
-        graph.add("Abs", graph.add("Sub", spread_y, _float(shape.spread_y))),
-        frame,
-        graph.add("Relu", graph.add("Sub", _float(MIN_DIAMETER_PX / stride), diameter)),
-        graph.add("Max", graph.add("Abs", x), graph.add("Abs", y)),
-    ]
-    cost = _add_linear(graph, faults, [COSTS])
-    bounded = graph.add("Div", cost, graph.add("Add", graph.add("Div", cost, _float(MAX_COST)), _float(1)))
-    logits = graph.add("Sub", _float(BEST_LOGIT), bounded)
-    boxes = _add_linear(graph, [x, y, diameter], _box_weights(shape))
-    key_points = _add_linear(graph, [x, y, diameter], _key_point_weights(shape))
+def add_heads(graph: Graph, maps: Maps, names: Maps) -> None:
+    """Outputs of these names: scores (n, 1), boxes (n, 4) and key points (n, 10) of one stride."""
+    logits, boxes, key_points = maps
     graph.add("Sigmoid", _add_rows(graph, logits, 1), to=names[0])
     _add_rows(graph, boxes, 4, to=names[1])
     _add_rows(graph, key_points, 10, to=names[2])
 
 
-def _add_linear(graph: _Graph, inputs: list[str], rows: Sequence[Sequence[float]]) -> str:
+def _add_maps(graph: Graph, skin: str, stride: int) -> Maps:
+    shape = _skin_shape()
+    area, x, y, spread_x, spread_y, frame = _add_measures(graph, skin, stride)
+    diameter = graph.add("Sqrt", graph.add("Div", area, floats(shape.area)))
+    faults = [
+        graph.add("Abs", graph.add("Sub", spread_x, floats(shape.spread_x))),
+        graph.add("Abs", graph.add("Sub", spread_y, floats(shape.spread_y))),
+        frame,
+        graph.add("Relu", graph.add("Sub", floats(MIN_DIAMETER_PX / stride), diameter)),
+        graph.add("Max", graph.add("Abs", x), graph.add("Abs", y)),
+    ]
+    cost = _add_linear(graph, faults, [COSTS])
+    bounded = graph.add("Div", cost, graph.add("Add", graph.add("Div", cost, floats(MAX_COST)), floats(1)))
+    logits = graph.add("Sub", floats(BEST_LOGIT), bounded)
+    boxes = _add_linear(graph, [x, y, diameter], _box_weights(shape))
+    key_points = _add_linear(graph, [x, y, diameter], _key_point_weights(shape))
+    return logits, boxes, key_points
+
+
+def _add_linear(graph: Graph, inputs: list[str], rows: Sequence[Sequence[float]]) -> str:
     """Weighted sums of inputs (1, 2, h, w), one a row, for each of the two anchors: (1, 2 * len(rows), h, w)."""
-    weights = [np.kron(_float(rows), np.eye(ANCHORS, dtype=np.float32)[i]) for i in range(ANCHORS)]
+    weights = [np.kron(floats(rows), np.eye(ANCHORS, dtype=np.float32)[i]) for i in range(ANCHORS)]
     kernels = np.concatenate(weights)[..., None, None]
     return graph.add("Conv", graph.add("Concat", *inputs, axis=1), kernels)
 
 
-def _add_rows(graph: _Graph, head: str, width: int, to: str = "") -> str:
+def _add_rows(graph: Graph, head: str, width: int, to: str = "") -> str:
     """From (1, 2 * width, rows, columns) to (n, width) as published detectors do it: for one picture only."""
     last = graph.add("Transpose", head, perm=[2, 3, 0, 1])
-    return graph.add("Reshape", last, np.array([-1, width], np.int64), to=to)
+    return graph.add("Reshape", last, integers(-1, width), to=to)
 
 
-def _add_measures(graph: _Graph, skin: str, stride: int) -> list[str]:
+def _add_measures(graph: Graph, skin: str, stride: int) -> list[str]:
     """Area, centre (x, y), spread (x, y) and frame of skin in the anchors' windows, (1, 2, rows, columns) each.
 
     In strides from the anchor; spreads are variances by the area, so that a shape has the same at any size; the
@@ -191,10 +173,10 @@ def _add_measures(graph: _Graph, skin: str, stride: int) -> list[str]:
     pads = [before, before, before - step, before - step]
     moments = graph.add("Conv", cells, kernels, strides=[step] * 2, pads=pads)  # (1, 12, rows, columns)
     every = [
-        graph.add("Slice", moments, *(np.array([v], np.int64) for v in (i, i + ANCHORS, 1)))
+        graph.add("Slice", moments, *(integers(v) for v in (i, i + ANCHORS, 1)))
         for i in range(0, MEASURES * ANCHORS, ANCHORS)
     ]
-    area = graph.add("Add", every[0], _float(1e-6))
+    area = graph.add("Add", every[0], floats(1e-6))
     x, y, x2, y2, frame = (graph.add("Div", moment, area) for moment in every[1:])
     spreads = [
         graph.add("Div", graph.add("Sub", square, graph.add("Mul", mean, mean)), area)
@@ -215,7 +197,7 @@ def _moment_kernels(stride: int, cell: int) -> NDArray[np.float32]:
         for w, side in zip(inside, WINDOWS_PX[stride], strict=True)
     ]
     moments = [weight * window for weight in (x**0, x, y, x**2, y**2) for window in inside]
-    return _float([[kernel * (cell / stride) ** 2] for kernel in (*moments, *frames)])
+    return floats([[kernel * (cell / stride) ** 2] for kernel in (*moments, *frames)])
 
 
 def _box_weights(shape: Shape) -> list[list[float]]:
@@ -234,7 +216,7 @@ def _recognizer() -> onnx.ModelProto:
 
     Each feature's colour is named, softly, and the names are spread over the vector.
     """
-    graph = _Graph()
+    graph = Graph()
     palette = np.stack([_normalized(color, 127.5) for color in PALETTE])  # (colours, 3)
     weights, bias = 2 * SHARPNESS * palette.T, -SHARPNESS * (palette**2).sum(axis=1)
     names = []
@@ -245,10 +227,10 @@ def _recognizer() -> onnx.ModelProto:
     graph.add(
         "MatMul", graph.add("Concat", *names, axis=1), _orthogonal_rows(len(names) * len(PALETTE)), to="683"
     )
-    return graph.model({"input.1": ["None", 3, CROP_PX, CROP_PX]}, {"683": ["None", DIMENSIONS]})
+    return graph.model(NAME, {"input.1": ["None", 3, CROP_PX, CROP_PX]}, {"683": ["None", DIMENSIONS]})
 
 
 def _orthogonal_rows(n: int) -> NDArray[np.float32]:
     """(n, 512): cosines of rising frequency, which make embeddings as long as real ones."""
     at = (np.arange(DIMENSIONS) + 0.5) / DIMENSIONS
-    return _float(np.cos(math.pi * np.outer(np.arange(1, n + 1), at)))
+    return floats(np.cos(math.pi * np.outer(np.arange(1, n + 1), at)))

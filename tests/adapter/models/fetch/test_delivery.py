@@ -1,7 +1,6 @@
 """What lies in the cache folder, whatever arrives: all of a part or nothing, and never a file that was not checked."""
 
 import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -134,25 +133,6 @@ def test_a_path_that_leads_out_of_the_folder_is_not_taken(bench: Bench) -> None:
     bench.downloads().fetch(VISUAL)
     assert bench.visible() == set(VISUAL_FILES)
     assert not list(bench.cache.rglob("escaped.json"))
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 1 MiB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if mounted.returncode:
-        pytest.skip(f"no disk can be mounted here: {mounted.stderr.strip()}")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", str(folder)], check=True)
 
 
 def test_a_disk_too_small_is_noticed_before_anything_is_fetched(bench: Bench, small_disk: Path) -> None:
