@@ -70,6 +70,7 @@ async def prepare_part(part: Part, catalog: Catalog, downloads: Downloads, setti
     """Fetches a part where it is missing, and writes its Triton folders where that is not done yet."""
     preferences = Preferences(
         clip_resize=settings.clip_resize,
+        clip_decode=settings.clip_decode,
         max_pixels=settings.max_pixels,
         ocr_buckets=settings.ocr_buckets,
         max_batch_size_faces=settings.max_batch_size_faces,
@@ -79,6 +80,7 @@ async def prepare_part(part: Part, catalog: Catalog, downloads: Downloads, setti
         gpu_instances=settings.gpu_instances,
         gpu_memory_mib=settings.gpu_memory_mib,
         tensorrt=settings.tensorrt,
+        precision=settings.precision,
     )
     source = await downloads.obtain(part) if is_known(part) else catalog.locate(part)
     return await prepare_apart(part, source, settings.repository, preferences)

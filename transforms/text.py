@@ -17,7 +17,7 @@ _REMOVE_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 @dataclass(frozen=True)
 class Tokens:
-    """Token ids of n texts, all of the model's context length.
+    """Token ids of n texts, all of the same length.
 
     Attributes:
         ids: (n, length), int32, padded at the end.
@@ -40,6 +40,7 @@ class Tokenizer:
         *,
         pad_token: str,
         context_length: int = 77,
+        buckets: Sequence[int] = (),
         canonicalize: bool = False,
         language_prefix: bool = False,
     ) -> None:
@@ -48,7 +49,8 @@ class Tokenizer:
         Args:
             path: of `tokenizer.json` (Hugging Face tokenizers).
             pad_token: `pad_token` of `tokenizer_config.json`.
-            context_length: number of ids of every text; longer texts are cut, shorter ones padded.
+            context_length: longer texts are cut to this number of ids, shorter ones padded to it.
+            buckets: smaller numbers; texts are padded to the smallest one that holds the longest of them.
             canonicalize: remove ASCII punctuation and lower-case (SigLIP).
             language_prefix: put the FLORES-200 code of the language before the text (nllb).
 
@@ -62,6 +64,7 @@ class Tokenizer:
             raise ValueError(f"{path} has no token {pad_token!r} to pad with")
         self._tokenizer.enable_padding(length=context_length, pad_token=pad_token, pad_id=pad_id)
         self._tokenizer.enable_truncation(max_length=context_length)
+        self._lengths = sorted((*buckets, context_length))
         self._canonicalize = canonicalize
         self._language_prefix = language_prefix
 
@@ -77,9 +80,11 @@ class Tokenizer:
         """
         languages = languages if languages is not None else [None] * len(texts)
         rows = [self._encode(text, language) for text, language in zip(texts, languages, strict=True)]
+        longest = max((sum(row.attention_mask) for row in rows), default=0)
+        length = next(length for length in self._lengths if length >= longest)
         return Tokens(
-            ids=np.array([row.ids for row in rows], dtype=np.int32),
-            mask=np.array([row.attention_mask for row in rows], dtype=np.int32),
+            ids=np.array([row.ids[:length] for row in rows], dtype=np.int32),
+            mask=np.array([row.attention_mask[:length] for row in rows], dtype=np.int32),
         )
 
     def _encode(self, text: str, language: str | None) -> tokenizers.Encoding:

@@ -12,8 +12,10 @@ from tokenizers import Tokenizer
 from adapter.models import samples
 from adapter.models.config import Model, Step, Tensor
 from adapter.models.graph_file import declared_inputs, read
+from adapter.models.precision import reduce_precision, sample_count
 from adapter.models.repository import GRAPH, Draft, Family, Preferences, version_folder
 from adapter.models.rewrite import PIXELS, Normalisation, Recipe, RewriteError, prepare_graph
+from adapter.models.shortening import Shortening, Text, lengths_up_to
 from adapter.models.steps import IMAGE, IMAGE_SIZE, draft, embedding_of, flag, for_device, graph_model, same
 
 CONTEXT_LENGTH = 77
@@ -29,12 +31,15 @@ def generate_visual(source: Path, name: str, staging: Path, preferences: Prefere
     """The picture half: the steps `preprocess` and `encoder`, and the ensemble over them."""
     config = _read_json(source / "visual/preprocess_cfg.json")
     size = config["size"][0] if isinstance(config["size"], list) else int(config["size"])
+    pictures = [{PIXELS: picture} for picture in samples.pictures(size, size, sample_count(preferences))]
     recipe = Recipe(
-        [{PIXELS: picture} for picture in samples.pictures(size, size)],
+        pictures[: samples.COUNT],
         Normalisation(tuple(config["mean"]), tuple(config["std"]), size=(size, size)),
     )
     encoder, preprocess = f"{name}.encoder", f"{name}.preprocess"
-    graph = prepare_graph(source / "visual" / GRAPH, version_folder(staging, encoder) / GRAPH, recipe)
+    graph_file = version_folder(staging, encoder) / GRAPH
+    full = prepare_graph(source / "visual" / GRAPH, graph_file, recipe)
+    graph = reduce_precision(full, graph_file, pictures, preferences)
     output = embedding_of(graph)
     pixels = Tensor(PIXELS, "UINT8", (size, size, 3), "height, width, RGB")
     embedding = Tensor("embedding", "FP32", output.dims)
@@ -48,6 +53,7 @@ def generate_visual(source: Path, name: str, staging: Path, preferences: Prefere
             parameters={
                 "size": str(size),
                 **_resize(config, preferences),
+                "decode": preferences.clip_decode,
                 "max_pixels": str(preferences.max_pixels),
             },
         ),
@@ -57,7 +63,8 @@ def generate_visual(source: Path, name: str, staging: Path, preferences: Prefere
             [pixels],
             [output],
             preferences,
-            graph=version_folder(staging, encoder) / GRAPH,
+            graph=graph_file,
+            half=graph.half,
         ),
         Model(
             name,
@@ -80,12 +87,20 @@ def generate_textual(source: Path, name: str, staging: Path, preferences: Prefer
     length = int(text_config.get("context_length", CONTEXT_LENGTH))
     encoder, tokenize = f"{name}.encoder", f"{name}.tokenize"
     wiring = _wiring(source / "textual" / GRAPH)
-    recipe = Recipe(_texts(source, wiring, length, pad_token))
-    graph = prepare_graph(source / "textual" / GRAPH, version_folder(staging, encoder) / GRAPH, recipe)
+    count = sample_count(preferences)
+    texts = _texts(source, wiring, length, pad_token, count)
+    recipe = Recipe(
+        [text.feed for text in texts[: samples.COUNT]],
+        shortening=None if preferences.tensorrt else Shortening(texts, wiring["tokens"].name),
+    )
+    graph_file = version_folder(staging, encoder) / GRAPH
+    full = prepare_graph(source / "textual" / GRAPH, graph_file, recipe)
+    graph = reduce_precision(full, graph_file, [text.feed for text in texts[:count]], preferences)
     shutil.copyfile(source / "textual/tokenizer.json", version_folder(staging, tokenize) / "tokenizer.json")
     output = embedding_of(graph)
-    encoder_inputs = [Tensor(tensor.name, tensor.type, (length,)) for tensor in wiring.values()]
-    tokens = [Tensor(public, tensor.type, (length,)) for public, tensor in wiring.items()]
+    dims = (-1 if graph.shortened else length,)
+    encoder_inputs = [Tensor(tensor.name, tensor.type, dims, "length") for tensor in wiring.values()]
+    tokens = [Tensor(public, tensor.type, dims, "length") for public, tensor in wiring.items()]
     models = [
         Model(
             tokenize,
@@ -96,6 +111,7 @@ def generate_textual(source: Path, name: str, staging: Path, preferences: Prefer
             parameters={
                 "pad_token": pad_token,
                 "context_length": str(length),
+                **({"buckets": ",".join(map(str, lengths_up_to(length)[:-1]))} if graph.shortened else {}),
                 "canonicalize": flag(text_config.get("tokenizer_kwargs", {}).get("clean") == "canonicalize"),
                 "language_prefix": flag(name.startswith("nllb")),
             },
@@ -106,7 +122,8 @@ def generate_textual(source: Path, name: str, staging: Path, preferences: Prefer
             encoder_inputs,
             [output],
             preferences,
-            graph=version_folder(staging, encoder) / GRAPH,
+            graph=graph_file,
+            half=graph.half,
         ),
         Model(
             name,
@@ -142,23 +159,25 @@ def _wiring(graph: Path) -> dict[str, Tensor]:
     return {"tokens": ids[0], **({"attention_mask": masks[0]} if masks else {})}
 
 
-def _texts(
-    source: Path, wiring: Mapping[str, Tensor], length: int, pad_token: str
-) -> list[dict[str, np.ndarray[Any, Any]]]:
-    """Texts to prove the graph with: real ones, by the model's own tokenizer."""
+def _texts(source: Path, wiring: Mapping[str, Tensor], length: int, pad_token: str, count: int) -> list[Text]:
+    """Texts to prove the graph with, by its own tokenizer: `count` short ones, then one that fills each length."""
     tokenizer = Tokenizer.from_file(str(source / "textual/tokenizer.json"))
     pad_id = tokenizer.token_to_id(pad_token)
     tokenizer.enable_padding(length=length, pad_token=pad_token, pad_id=pad_id)
-    tokenizer.enable_truncation(max_length=length)
-    encodings = [tokenizer.encode(text) for text in samples.TEXTS]
-    columns = {"tokens": [e.ids for e in encodings], "attention_mask": [e.attention_mask for e in encodings]}
-    return [
-        {
-            tensor.name: np.array(columns[public][row], np.int32 if tensor.type == "INT32" else np.int64)
-            for public, tensor in wiring.items()
-        }
-        for row in range(len(encodings))
-    ]
+    short = [(text, length) for text in samples.TEXTS[:count]]
+    filling = [(samples.LONG_TEXT, cut) for cut in lengths_up_to(length)]
+    return [_text(tokenizer, text, cut, wiring) for text, cut in (*short, *filling)]
+
+
+def _text(tokenizer: Tokenizer, text: str, cut: int, wiring: Mapping[str, Tensor]) -> Text:
+    tokenizer.enable_truncation(max_length=cut)
+    encoding = tokenizer.encode(text)
+    columns = {"tokens": encoding.ids, "attention_mask": encoding.attention_mask}
+    feed = {
+        tensor.name: np.array(columns[public], np.int32 if tensor.type == "INT32" else np.int64)
+        for public, tensor in wiring.items()
+    }
+    return Text(feed, sum(encoding.attention_mask))
 
 
 def _pad_token(config: Mapping[str, Any]) -> str:

@@ -33,7 +33,7 @@ class Model:
 
     Either `backend` (with its parameters) or `steps` (an ensemble) is given. `kind` is where its instances run:
     on a GPU, on the first that Triton sees. `engines` is where TensorRT keeps what it makes of the graph, if it is to
-    run it.
+    run it. `half` says that the graph computes in float16.
     """
 
     name: str
@@ -45,6 +45,7 @@ class Model:
     kind: str = "KIND_CPU"
     instances: int = 1
     engines: str = ""
+    half: bool = False
     parameters: Mapping[str, str] = field(default_factory=dict)
     steps: Sequence[Step] = ()
 
@@ -80,18 +81,26 @@ def _schedule(model: Model) -> list[str]:
         f'parameters {{ key: "{key}", value: {{ string_value: {_quoted(value)} }} }}'
         for key, value in model.parameters.items()
     ]
-    return [*batching, instances, *_accelerator(model), *parameters]
+    return [*batching, instances, *_optimization(model), *parameters]
+
+
+def _optimization(model: Model) -> list[str]:
+    """What the C++ backend shall do to the graph.
+
+    A graph in float16 is optimised as it was when it was measured: not up to layouts for CPUs, where the runtime
+    crashes on some (microsoft/onnxruntime, issue 28392).
+    """
+    parts = [*(["graph { level: 1 }"] if model.half else []), *(_accelerator(model) if model.engines else [])]
+    return ["optimization {\n" + "\n".join(map(_indent, parts)) + "\n}"] if parts else []
 
 
 def _accelerator(model: Model) -> list[str]:
-    """TensorRT in full precision, with one engine for all batches.
+    """TensorRT in the graph's own precision, with one engine for all batches.
 
     Source: triton-inference-server/onnxruntime_backend, README, "ONNX Runtime with TensorRT optimization".
     """
-    if not model.engines:
-        return []
     options = {
-        "precision_mode": "FP32",
+        "precision_mode": "FP16" if model.half else "FP32",
         "max_workspace_size_bytes": str(TENSORRT_WORKSPACE_BYTES),
         "trt_engine_cache_enable": "1",
         "trt_engine_cache_path": model.engines,
@@ -99,7 +108,7 @@ def _accelerator(model: Model) -> list[str]:
     }
     lines = [f'parameters {{ key: "{key}", value: {_quoted(value)} }}' for key, value in options.items()]
     body = "\n".join(map(_indent, ['name: "tensorrt"', *lines]))
-    return [f"optimization {{ execution_accelerators {{ gpu_execution_accelerator {{\n{body}\n}} }} }}"]
+    return [f"execution_accelerators {{ gpu_execution_accelerator {{\n{body}\n}} }}"]
 
 
 def _profiles(model: Model) -> dict[str, str]:

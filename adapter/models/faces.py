@@ -6,6 +6,7 @@ from pathlib import Path
 
 from adapter.models import samples
 from adapter.models.config import Model, Step, Tensor
+from adapter.models.precision import reduce_precision, sample_count
 from adapter.models.repository import GRAPH, Draft, Family, Preferences, version_folder
 from adapter.models.rewrite import PIXELS, Normalisation, Recipe, RewriteError, prepare_graph
 from adapter.models.steps import IMAGE, IMAGE_SIZE, draft, embedding_of, for_device, graph_model, same
@@ -84,8 +85,11 @@ def generate_detection(source: Path, name: str, staging: Path, preferences: Pref
 def generate_recognition(source: Path, name: str, staging: Path, preferences: Preferences) -> Draft:
     """The graph, and an ensemble of this one step that gives its tensors their public names."""
     encoder = f"{name}.encoder"
-    recipe = Recipe([{PIXELS: picture} for picture in samples.pictures(CROP_SIZE, CROP_SIZE)], RECOGNITION)
-    graph = prepare_graph(source / "recognition" / GRAPH, version_folder(staging, encoder) / GRAPH, recipe)
+    crops = [{PIXELS: crop} for crop in samples.pictures(CROP_SIZE, CROP_SIZE, sample_count(preferences))]
+    recipe = Recipe(crops[: samples.COUNT], RECOGNITION)
+    graph_file = version_folder(staging, encoder) / GRAPH
+    full = prepare_graph(source / "recognition" / GRAPH, graph_file, recipe)
+    graph = reduce_precision(full, graph_file, crops, preferences)
     pixels = Tensor(PIXELS, "UINT8", (CROP_SIZE, CROP_SIZE, 3), "height, width, RGB")
     output = embedding_of(graph)
     models = [
@@ -95,7 +99,8 @@ def generate_recognition(source: Path, name: str, staging: Path, preferences: Pr
             [pixels],
             [output],
             preferences,
-            graph=version_folder(staging, encoder) / GRAPH,
+            graph=graph_file,
+            half=graph.half,
         ),
         Model(
             name,

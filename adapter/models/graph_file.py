@@ -58,6 +58,15 @@ def write(model: onnx.ModelProto, path: Path, source: Path) -> None:
     path.write_bytes(model.SerializeToString())
 
 
+def copy_links(path: Path) -> None:
+    """Puts copies in the place of a graph's linked files of weights: ONNX's own loader refuses links."""
+    for location in external_locations(read(path)):
+        linked = path.parent / location
+        copy = linked.with_name(f"{linked.name}.copy")
+        shutil.copyfile(linked, copy)
+        copy.replace(linked)
+
+
 def external_locations(model: onnx.ModelProto) -> list[str]:
     """Files that hold weights of the graph, relative to its folder.
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
+from onnxruntime import GraphOptimizationLevel as Level
 
 from adapter.models.config import Tensor
 
@@ -63,14 +64,23 @@ class Interface:
     outputs: tuple[Tensor, ...]
 
 
-def run_each(path: Path, samples: Sequence[Sample]) -> list[Answer]:
+def run_each(path: Path, samples: Sequence[Sample], level: Level = Level.ORT_ENABLE_ALL) -> list[Answer]:
     """The answers of a graph to samples given one by one.
 
     Raises:
         ProofFailed: it cannot be run.
     """
-    session = _open(path)
+    session = _open(path, level)
     return [_run(session, [sample]) for sample in samples]
+
+
+def run_together(path: Path, samples: Sequence[Sample], level: Level = Level.ORT_ENABLE_ALL) -> list[Answer]:
+    """The answers of a graph to samples given as one batch.
+
+    Raises:
+        ProofFailed: it cannot be run, or gives something else than a row for each.
+    """
+    return _run_together(_open(path, level), samples)
 
 
 def prove(
@@ -88,8 +98,7 @@ def prove(
     """
     session = _open(rewritten)
     singles = [_run(session, [sample]) for sample in samples]
-    for answer, single in zip(expected, singles, strict=True):
-        _compare(_with_batch_axis(answer, single), single, SINGLE_TOLERANCE, "alone")
+    require_same(expected, singles, "alone")
     if batched:
         _require_contrast(singles)
         for single, row in zip(singles, _run_together(session, samples), strict=True):
@@ -97,8 +106,37 @@ def prove(
     return _interface(session, singles, batched=batched)
 
 
-def _open(path: Path) -> onnxruntime.InferenceSession:
+def prove_sizes(
+    rewritten: Path, groups: Mapping[str, tuple[Sequence[Sample], Sequence[Answer]]], *, batched: bool
+) -> None:
+    """Compares a graph that takes items of several sizes with its source: alone and, if `batched`, in one batch.
+
+    Args:
+        groups: by what a size is called, the items of that size, and what the source answers to the same.
+
+    Raises:
+        ProofFailed: which output is off, and by how much.
+    """
+    session = _open(rewritten)
+    for size, (samples, expected) in groups.items():
+        require_same(expected, [_run(session, [sample]) for sample in samples], f"{size}, alone")
+        if batched:
+            require_same(expected, _run_together(session, samples), f"{size}, in a batch of {len(samples)}")
+
+
+def require_same(expected: Sequence[Answer], found: Sequence[Answer], where: str) -> None:
+    """Compares what two graphs answered to the same items one by one.
+
+    Raises:
+        ProofFailed: which output is off, and by how much.
+    """
+    for answer, own in zip(expected, found, strict=True):
+        _compare(_with_batch_axis(answer, own), own, SINGLE_TOLERANCE, where)
+
+
+def _open(path: Path, level: Level = Level.ORT_ENABLE_ALL) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = level
     options.log_severity_level = _SILENT
     options.enable_cpu_mem_arena = False
     try:

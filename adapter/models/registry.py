@@ -137,7 +137,7 @@ class Registry:
         started = time.monotonic()
         prepared = await self._prepare(part)
         for note in prepared.notes:
-            log.warning("%s: %s", part, note)
+            log.info("%s: %s", part, note)
         await self._load(part, prepared)
         log.info("%s is loaded, after %.1f s", part, time.monotonic() - started)
         return prepared

@@ -1,7 +1,7 @@
 """A published ONNX graph made ready for Triton: uint8 pictures in, batchable, and proven to say the same."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ from adapter.models.config import Tensor
 from adapter.models.graph_file import RewriteError, declared_inputs, limit_versions, read, write
 from adapter.models.pixels import PIXELS, Normalisation, fold_pixels, normalise, takes_pixels
 from adapter.models.proof import Answer, Interface, ProofFailed, Sample, prove, run_each
+from adapter.models.shortening import Shortening, shorten
 
 __all__ = ["PIXELS", "Normalisation", "Prepared", "ProofFailed", "Recipe", "RewriteError", "prepare_graph"]
 
@@ -25,10 +26,12 @@ class Recipe:
             graph, without the batch axis, all of the same shapes and different from each other. With a
             normalisation: `{"pixels": uint8 (height, width, 3)}`, RGB.
         normalisation: what is folded into a graph that takes pictures.
+        shortening: what a graph of texts is proven with to take short ones, if it shall.
     """
 
     samples: Sequence[Sample]
     normalisation: Normalisation | None = None
+    shortening: Shortening | None = None
 
 
 @dataclass(frozen=True)
@@ -39,12 +42,18 @@ class Prepared:
         inputs, outputs: for the config; dims are without the batch axis if `batchable`, with it (1) if not.
         batchable: whether its axis 0 is a batch of any size; if not, `max_batch_size` is 0.
         why_not: why it is not.
+        shortened: whether it takes texts of any length up to the full one.
+        half: whether it computes in float16.
+        notes: what else the log should say of it.
     """
 
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     batchable: bool
     why_not: str | None = None
+    shortened: bool = False
+    half: bool = False
+    notes: tuple[str, ...] = ()
 
 
 def prepare_graph(source: Path, target: Path, recipe: Recipe) -> Prepared:
@@ -64,10 +73,22 @@ def prepare_graph(source: Path, target: Path, recipe: Recipe) -> Prepared:
             interface, why_not = _prepare_batched(source, draft, recipe, answers), None
         except (RewriteError, ProofFailed) as error:
             interface, why_not = _prepare_single(source, draft, recipe, answers), str(error)
+        prepared = Prepared(interface.inputs, interface.outputs, why_not is None, why_not)
+        if recipe.shortening:
+            prepared = _shortened(source, draft, prepared, recipe.shortening)
         draft.replace(target)
     finally:
         draft.unlink(missing_ok=True)
-    return Prepared(interface.inputs, interface.outputs, why_not is None, why_not)
+    return prepared
+
+
+def _shortened(source: Path, draft: Path, prepared: Prepared, shortening: Shortening) -> Prepared:
+    try:
+        shorten(source, draft, shortening, batched=prepared.batchable)
+    except (RewriteError, ProofFailed) as error:
+        return replace(prepared, notes=(f"all texts are padded to the full length: {error}",))
+    inputs = [replace(tensor, dims=(*tensor.dims[:-1], -1)) for tensor in prepared.inputs]
+    return replace(prepared, inputs=tuple(inputs), shortened=True)
 
 
 def _prepare_batched(source: Path, draft: Path, recipe: Recipe, answers: Sequence[Answer]) -> Interface:

@@ -42,11 +42,13 @@ def graph_model(
     preferences: Preferences,
     *,
     graph: Path | None = None,
+    half: bool = False,
 ) -> Model:
     """A model that runs a graph: on a GPU where there is one.
 
     Args:
-        graph: the prepared file, where the input has one shape; none where its shapes vary.
+        graph: the prepared file, where the input has one shape or a few; none where its shapes vary.
+        half: whether it computes in float16.
     """
     threads = {
         "intra_op_thread_count": preferences.intra_op_threads,
@@ -56,7 +58,14 @@ def graph_model(
     if graph is None:
         parameters |= SHAPES_VARY
     model = Model(
-        name, comment, inputs, outputs, backend="onnxruntime", kind="KIND_AUTO", parameters=parameters
+        name,
+        comment,
+        inputs,
+        outputs,
+        backend="onnxruntime",
+        kind="KIND_AUTO",
+        half=half,
+        parameters=parameters,
     )
     return _on_gpu(model, preferences, graph) if preferences.device == "gpu" else model
 
@@ -111,4 +120,5 @@ def for_device(models: Sequence[Model], preferences: Preferences) -> Sequence[Mo
 def draft(models: Sequence[Model], *graphs: Prepared) -> Draft:
     """The draft of a part: batched if its graphs are."""
     reasons = tuple(f"not batched: {graph.why_not}" for graph in graphs if not graph.batchable)
-    return Draft([without_batching(model) for model in models] if reasons else models, reasons)
+    notes = tuple(note for graph in graphs for note in graph.notes)
+    return Draft([without_batching(model) for model in models] if reasons else models, (*reasons, *notes))

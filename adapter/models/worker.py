@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import signal
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -54,15 +55,22 @@ async def _prepare_apart(part: Part, source: Path, repository: Path, preferences
         raise
     if process.returncode:
         log.error("preparing %s: %s", part, errors.decode(errors="replace").strip())
-        raise ModelUnavailable(
-            f"{part} cannot be prepared: the process ended with {process.returncode}; is there too little memory?"
-        )
+        raise ModelUnavailable(f"{part} cannot be prepared: {_end(process.returncode)}")
     result = json.loads(output)
     if reason := result.get("refused"):
         raise ModelRefused(f"{part} is not fit to be served: {reason}")
     if reason := result.get("failed"):
         raise ModelUnavailable(f"{part} cannot be prepared: {reason}")
     return read_prepared(result)
+
+
+def _end(returncode: int) -> str:
+    """What a process died of, by its exit status: negative for a signal."""
+    if returncode == -signal.SIGKILL:
+        return "its process was killed; is there too little memory?"
+    if returncode < 0:
+        return f"a library crashed with {signal.Signals(-returncode).name}"
+    return f"its process ended with {returncode}"
 
 
 def main() -> None:

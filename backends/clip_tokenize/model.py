@@ -17,6 +17,7 @@ class TritonPythonModel:
             Path(args["model_repository"]) / args["model_version"] / "tokenizer.json",
             pad_token=parameters["pad_token"],
             context_length=int(parameters["context_length"]),
+            buckets=[int(bucket) for bucket in parameters.get("buckets", "").split(",") if bucket],
             canonicalize=parameters["canonicalize"] == "true",
             language_prefix=parameters["language_prefix"] == "true",
         )

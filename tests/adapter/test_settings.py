@@ -56,3 +56,28 @@ def test_the_repository_key_is_read_from_its_file(tmp_path: Path) -> None:
     assert settings.load(repository_key="other").key == "other"
     with pytest.raises(SetupError, match="IMMICH_TRITON_REPOSITORY_KEY_FILE cannot be read"):
         _ = settings.load(repository_key_file=tmp_path / "none").key
+
+
+@pytest.mark.parametrize(
+    ("device", "precision"), [("cpu", "fp32"), ("gpu", "fp32"), ("gpu", "fp16"), ("cpu", "int8")]
+)
+def test_a_precision_that_makes_its_device_faster_is_taken(device: str, precision: str) -> None:
+    chosen = settings.load(device=device, precision=precision)
+    assert (chosen.device, chosen.precision) == (device, precision)
+
+
+@pytest.mark.parametrize(
+    ("device", "precision", "told"),
+    [
+        ("cpu", "fp16", "IMMICH_TRITON_DEVICE=gpu"),
+        ("gpu", "int8", "there is fp16"),
+        ("cpu", "fp8", "'fp32', 'fp16' or 'int8'"),
+    ],
+)
+def test_a_precision_that_does_not_is_refused(
+    monkeypatch: pytest.MonkeyPatch, device: str, precision: str, told: str
+) -> None:
+    monkeypatch.setenv("IMMICH_TRITON_DEVICE", device)
+    monkeypatch.setenv("IMMICH_TRITON_PRECISION", precision)
+    with pytest.raises(SetupError, match=f"IMMICH_TRITON_PRECISION: .*{told}"):
+        settings.load()

@@ -8,9 +8,9 @@ import pytest
 from numpy.typing import NDArray
 from tritonclient.grpc.model_config_pb2 import TYPE_INT64
 
+from adapter.bench.pb_utils import InferenceRequest, TritonError
 from tests.support import standins
-from tests.support.pb_utils import InferenceRequest, TritonError
-from tests.support.pictures import png
+from tests.support.pictures import jpeg, png
 from tests.support.step import Step, arrays, committed, fault, texts
 from transforms import images
 
@@ -70,6 +70,18 @@ class TestPreprocess:
         assert "over the limit of 10000" in fault(large)[1]
         assert arrays(good)["image_size"].tolist() == [[100, 100]]
 
+    def test_jpegs_are_reduced_where_that_is_configured(self, load: Callable[..., Step]) -> None:
+        config = committed("ViT-B-32__openai.visual.preprocess", size=str(SIZE), decode="fast")
+        config.output[0].dims[:] = [SIZE, SIZE, 3]
+        data = jpeg(75, 91)
+        (answer,) = load(config).run(InferenceRequest(image=texts(data)))
+        reduced = images.open_picture(data, LIMIT, 2 * SIZE)
+        assert reduced.image.size == (46, 38)
+        expected = images.clip_pixels(reduced.image, SIZE, extent=reduced.extent)
+        np.testing.assert_array_equal(arrays(answer)["pixels"][0], expected)
+        assert (expected != seen(data)).any()
+        assert arrays(answer)["image_size"].tolist() == [[75, 91]]
+
     def test_resizing_is_as_configured(self, load: Callable[..., Step]) -> None:
         config = committed(
             "ViT-B-32__openai.visual.preprocess",
@@ -99,16 +111,35 @@ class TestTokenize:
     def step(self, load: Callable[..., Step], folder: Path) -> Step:
         return load(committed("ViT-B-32__openai.textual.tokenize"))
 
-    def ids(self, text: str) -> list[int]:
+    def ids(self, text: str, length: int = 10) -> list[int]:
         """Ids of a text, with the marks at its ends and padding, by the tokenizer itself."""
         tokenizer = standins.tokenizer()
         ids: list[int] = tokenizer.encode(text).ids
-        return ids + ids[-1:] * (77 - len(ids))  # openai's pads with the end mark
+        return ids + ids[-1:] * (length - len(ids))  # openai's pads with the end mark
 
     def test_texts_sent_together_get_their_own_tokens_in_order(self, step: Step) -> None:
         answers = step.run(request(b"a  dog"), request(b""), request("süß".encode()))
         found = [arrays(answer)["tokens"].tolist() for answer in answers]
         assert found == [[self.ids("a dog")], [self.ids("")], [self.ids("süß")]]
+
+    @pytest.mark.parametrize(("characters", "length"), [(8, 10), (9, 20), (18, 20), (19, 40), (39, 77)])
+    def test_a_text_is_padded_to_the_next_length_whatever_comes_with_it(
+        self, step: Step, characters: int, length: int
+    ) -> None:
+        answer, *_ = step.run(request(b"x" * characters), request(b"x"), request(b"x" * 500))
+        assert arrays(answer)["tokens"].tolist() == [self.ids("x" * characters, length)]
+
+    def test_texts_of_one_request_are_as_long_as_the_longest(self, step: Step) -> None:
+        (answer,) = step.run(InferenceRequest(text=texts(b"x", b"y" * 12), language=texts(b"", b"")))
+        assert arrays(answer)["tokens"].tolist() == [self.ids("x", 20), self.ids("y" * 12, 20)]
+
+    def test_without_buckets_every_text_has_the_full_length(
+        self, load: Callable[..., Step], folder: Path
+    ) -> None:
+        config = committed("ViT-B-32__openai.textual.tokenize")
+        del config.parameters["buckets"]
+        (answer,) = load(config).run(request(b"x"))
+        assert arrays(answer)["tokens"].tolist() == [self.ids("x", 77)]
 
     def test_a_text_that_is_not_utf_8_fails_only_its_own_request(self, step: Step) -> None:
         first, bad, second = step.run(request(b"a dog"), request(b"\xff\xfe"), request(b"two"))
@@ -138,7 +169,7 @@ class TestTokenize:
     ) -> None:
         config = committed("ViT-B-32__openai.textual.tokenize")
         config.output[0].data_type = TYPE_INT64
-        config.output.add(name="attention_mask", data_type=TYPE_INT64, dims=[77])
+        config.output.add(name="attention_mask", data_type=TYPE_INT64, dims=[-1])
         first, second = load(config).run(request(b"ab"), request(b""))
         assert arrays(first)["tokens"].tolist() == [self.ids("ab")]
         assert arrays(first)["attention_mask"].sum(axis=1).tolist() == [4]
@@ -151,7 +182,7 @@ class TestTokenize:
         both = [request(b"A dog!", b"de"), request(b"A dog!")]
         assert arrays(canonical.run(*both)[0])["tokens"].tolist() == [self.ids("a dog")]
         german, unknown = prefixed.run(*both)
-        assert arrays(german)["tokens"].tolist() == [self.ids("deu_LatnA dog!")]
+        assert arrays(german)["tokens"].tolist() == [self.ids("deu_LatnA dog!", 20)]
         assert arrays(unknown)["tokens"].tolist() == [self.ids("A dog!")]
 
     def test_a_pad_token_that_the_tokenizer_lacks_is_refused_at_load(

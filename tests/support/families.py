@@ -14,7 +14,7 @@ import onnx
 from onnx import TensorProto
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
-from tests.adapter.models.graphs import FLOAT, Graph, attend, attention_tokens_first
+from tests.adapter.models.graphs import FLOAT, Graph, attend, attention_tokens_first, causal_mask
 
 Files = dict[str, bytes]
 
@@ -158,10 +158,10 @@ def _picture_tower(g: Graph, image: str, batch: int | str, output: str) -> onnx.
 
 
 def _text_of_last(batch: int | str, *, opset: int = 17, output: str = "embedding") -> onnx.ModelProto:
-    """The vector of the largest token, which is the end of the text."""
+    """The vector of the largest token, which is the end of the text. A token looks at those ahead of it only."""
     g = Graph(opset)
     text = g.input("text", [batch, TEXT_LENGTH], TensorProto.INT32)
-    x = _mix(g, _embed(g, text, TEXT_LENGTH), batch, TEXT_LENGTH)
+    x = _mix(g, _embed(g, text, TEXT_LENGTH), batch, TEXT_LENGTH, causal_mask(g, TEXT_LENGTH))
     end = g.op("Unsqueeze", g.op("ArgMax", text, axis=-1, keepdims=1), g.integers(-1))  # (n, 1, 1)
     there = g.op("GatherElements", x, g.op("Expand", end, g.integers(1, 1, WIDTH)), axis=1)
     return _finish(g, g.op("Squeeze", there, g.integers(1)), WIDTH, batch, output)
@@ -200,12 +200,12 @@ def _embed(g: Graph, ids: str, length: int = 0) -> str:
     return g.op("Add", x, g.weight(length, WIDTH)) if length else x
 
 
-def _mix(g: Graph, x: str, batch: int | str, length: int) -> str:
-    """One layer of attention. What goes in is not added, so that every vector depends on all of it."""
+def _mix(g: Graph, x: str, batch: int | str, length: int, mask: str = "") -> str:
+    """One layer of attention. What goes in is not added, so that every vector depends on all that it may look at."""
     if batch == 1:
-        return attention_tokens_first(g, x, length, WIDTH, HEADS)
+        return attention_tokens_first(g, x, length, WIDTH, HEADS, mask)
     q, k, v = (g.linear(x, WIDTH, WIDTH) for _ in range(3))
-    return attend(g, q, k, v, transposed=(0, 2, 1))
+    return attend(g, q, k, v, transposed=(0, 2, 1), mask=mask)
 
 
 def _pool(g: Graph, x: str, mask: str) -> str:

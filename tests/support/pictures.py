@@ -17,3 +17,10 @@ def png(height: int, width: int, seed: int = 0) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(noise(height, width, seed)).save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def jpeg(height: int, width: int, seed: int = 0) -> bytes:
+    """`noise` as a JPEG."""
+    buffer = io.BytesIO()
+    Image.fromarray(noise(height, width, seed)).save(buffer, "JPEG")
+    return buffer.getvalue()

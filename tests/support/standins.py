@@ -43,15 +43,25 @@ def visual() -> onnx.ModelProto:
 
 
 def textual() -> onnx.ModelProto:
-    """`text` int32 (1, 77) → `embedding` (1, 512), of length 1."""
+    """`text` int32 (1, 77) → `embedding` (1, 512), of length 1: all tokens up to the largest one, which is the end."""
     nodes = [
         helper.make_node("Gather", ["table", "text"], ["tokens"]),
-        helper.make_node("ReduceMean", ["tokens"], ["vector"], axes=[1], keepdims=0),
+        helper.make_node("Add", ["tokens", "positions"], ["placed"]),
+        helper.make_node("CumSum", ["placed", "along"], ["sums"]),
+        helper.make_node("ArgMax", ["text"], ["end"], axis=1, keepdims=0),
+        helper.make_node("Reshape", ["sums", "flat"], ["rows"]),
+        helper.make_node("Gather", ["rows", "end"], ["vector"]),
         *_unit_length("vector", "embedding"),
     ]
+    weights: Weights = {
+        "table": _random(258, DIMENSIONS),
+        "positions": _random(CONTEXT_LENGTH, DIMENSIONS),
+        "along": np.array(1, np.int64),
+        "flat": np.array([CONTEXT_LENGTH, DIMENSIONS], np.int64),
+    }
     text = _value("text", TensorProto.INT32, [1, CONTEXT_LENGTH])
     output = _value("embedding", TensorProto.FLOAT, [1, DIMENSIONS])
-    return _model(nodes, [text], [output], {"table": _random(258, DIMENSIONS)}, opset=17)
+    return _model(nodes, [text], [output], weights, opset=17)
 
 
 def face_detector() -> onnx.ModelProto:

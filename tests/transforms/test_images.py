@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from adapter.models.pixels import Normalisation, normalise
-from transforms import InputError, images
+from transforms import InputError, images, pillow
 
 SHARED = Path(__file__).parents[2].parent / "shared"
 LIMIT = 2_000_000
@@ -59,7 +59,7 @@ def encode(image: Image.Image, name: str, **options: Any) -> bytes:
 
 def every_encoding() -> Iterator[tuple[str, bytes]]:
     """All modes in all formats that Pillow both writes and reads."""
-    for name in sorted(Image.SAVE.keys() & set(images.FORMATS) | {"MPO"}):
+    for name in sorted(Image.SAVE.keys() & set(pillow.FORMATS) | {"MPO"}):
         for mode in MODES:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
@@ -332,6 +332,22 @@ class TestClipPixels:
             pixels = images.clip_pixels(image, size, interpolation=interpolation)
             np.testing.assert_array_equal(pixels, crop_directly(image, size, interpolation.resampling))
 
+    @given(st.integers(1, 300), st.integers(1, 300), st.sampled_from(list(images.Interpolation)))
+    @settings(max_examples=150, deadline=None)
+    def test_leaving_out_what_the_crop_does_not_reach_changes_nothing(
+        self, width: int, height: int, interpolation: images.Interpolation
+    ) -> None:
+        image = pattern(width, height)
+        short = min(width, height)
+        whole = images.resize(
+            image,
+            (int(width / height * 32), 32) if short == height else (32, int(height / width * 32)),
+            interpolation.resampling,
+        )
+        left, top = int(whole.width / 2 - 16), int(whole.height / 2 - 16)
+        expected = np.asarray(whole.crop((left, top, left + 32, top + 32)))
+        np.testing.assert_array_equal(images.clip_pixels(image, 32, interpolation=interpolation), expected)
+
     def test_tall_pictures_are_as_pillow_had_them_before_version_13(self) -> None:
         """The digest was made with Pillow 11.3.0 and 12.2.0."""
         pixels = images.clip_pixels(pattern(200, 450), 32)
@@ -350,7 +366,7 @@ class TestClipPixels:
         np.testing.assert_array_equal(images.clip_pixels(image, 64, resize_mode="squash"), expected)
 
     @pytest.mark.parametrize("options", [{"resize_mode": "longest"}, {"interpolation": "random"}])
-    def test_unknown_ways_are_refused(self, options: dict[str, str]) -> None:
+    def test_unknown_ways_are_refused(self, options: dict[str, Any]) -> None:
         with pytest.raises(ValueError, match=r"longest|random"):
             images.clip_pixels(pattern(), 32, **options)
 

@@ -2,8 +2,10 @@
 
 import io
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
@@ -11,6 +13,7 @@ from PIL import Image
 from adapter.models.demo.clip import NAME
 from adapter.models.demo.pictures import SAMPLE_QUERIES, sample_pictures
 from tests.support.server import Server
+from transforms.text import Tokenizer
 
 pytestmark = pytest.mark.triton
 
@@ -49,6 +52,23 @@ def test_texts_sent_at_once_get_the_vectors_of_texts_sent_alone(server: Server) 
     np.testing.assert_allclose(together, alone, atol=1e-4)
 
 
+def test_texts_of_all_lengths_sent_at_once_get_the_vectors_of_full_length(
+    server: Server, shared: Path
+) -> None:
+    name = "ViT-T-32__small"
+    folder = shared / "models/clip" / name / "textual"
+    tokenizer = Tokenizer(folder / "tokenizer.json", pad_token="<|endoftext|>")
+    original = onnxruntime.InferenceSession(folder / "model.onnx")
+    words = "a small red dog on the beach of an island with many palm trees at noon".split()
+    texts = [
+        " ".join((words * 6)[:count]) for count in (1, 70, 3, 20, 8, 35, 9, 90, 2, 18, 19, 38, 5, 75, 7, 16)
+    ]
+    with ThreadPoolExecutor(16) as pool:
+        found = list(pool.map(lambda text: server.clip(name, text=text), texts * 3))
+    expected = [original.run(None, {"text": tokenizer.encode([text]).ids})[0][0] for text in texts]
+    np.testing.assert_allclose(found, expected * 3, atol=1e-5)
+
+
 def test_one_bad_picture_among_eight_fails_alone(server: Server) -> None:
     sent = pictures(8)
     alone = [server.clip(NAME, image) for image in sent]
@@ -70,6 +90,18 @@ def test_every_sample_query_finds_its_picture(server: Server) -> None:
     for query, expected in SAMPLE_QUERIES:
         vector = server.clip(NAME, text=query)
         assert max(encoded, key=lambda name: float(encoded[name] @ vector)) == expected, query
+
+
+def test_fast_decoding_gives_nearly_the_same_vectors(server: Server, tmp_path: Path) -> None:
+    sent = [jpeg(pixels.repeat(3, 0).repeat(3, 1)) for pixels in list(sample_pictures().values())[:6]]
+    exact = [server.clip(NAME, image) for image in sent]
+    with Server(tmp_path, tmp_path / "models", IMMICH_TRITON_CLIP_DECODE="fast") as other:
+        fast = [other.clip(NAME, image) for image in sent]
+        size = other.predict({"clip": {"visual": {"modelName": NAME}}}, sent[0]).json()
+    assert (size["imageHeight"], size["imageWidth"]) == (1080, 1440)
+    assert not np.array_equal(fast, exact), "nothing was reduced"
+    for one, other_one in zip(exact, fast, strict=True):
+        assert one @ other_one / np.linalg.norm(one) / np.linalg.norm(other_one) > 0.999
 
 
 def test_an_unknown_model_is_refused_with_near_names(server: Server) -> None:

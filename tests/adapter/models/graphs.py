@@ -34,7 +34,12 @@ class Graph:
 
     def weight(self, *shape: int) -> str:
         values = self._rng.normal(0, max(shape[0], 1) ** -0.5, shape).astype(np.float32)
-        return self._add_weight(values)
+        return self.initializer(values)
+
+    def initializer(self, values: NDArray[Any]) -> str:
+        name = f"w{len(self._weights)}"
+        self._weights.append(numpy_helper.from_array(values, name))
+        return name
 
     def integers(self, *values: int) -> str:
         return self.constant(np.array(values, np.int64))
@@ -62,11 +67,6 @@ class Graph:
         opsets = [helper.make_opsetid("", self._opset)]
         return helper.make_model(graph, opset_imports=opsets, ir_version=ir_version)
 
-    def _add_weight(self, values: NDArray[Any]) -> str:
-        name = f"w{len(self._weights)}"
-        self._weights.append(numpy_helper.from_array(values, name))
-        return name
-
 
 def save(model: onnx.ModelProto, path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -74,13 +74,14 @@ def save(model: onnx.ModelProto, path: Path) -> Path:
     return path
 
 
-def attend(g: Graph, q: str, k: str, v: str, *, transposed: Sequence[int]) -> str:
-    """Softmax(q @ k) @ v over the last two axes; `transposed` swaps those of k."""
+def attend(g: Graph, q: str, k: str, v: str, *, transposed: Sequence[int], mask: str = "") -> str:
+    """Softmax(q @ k + mask) @ v over the last two axes; `transposed` swaps those of k."""
     scores = g.op("MatMul", q, g.transpose(k, *transposed))
+    scores = g.op("Add", scores, mask) if mask else scores
     return g.op("MatMul", g.op("Softmax", scores, axis=-1), v)
 
 
-def attention_tokens_first(g: Graph, x: str, length: int, width: int, heads: int) -> str:
+def attention_tokens_first(g: Graph, x: str, length: int, width: int, heads: int, mask: str = "") -> str:
     """torch's MultiheadAttention on (1, length, width), as traced: batch and heads merged, tokens first."""
     x = g.transpose(x, 1, 0, 2)
     q, k, v = (
@@ -88,10 +89,15 @@ def attention_tokens_first(g: Graph, x: str, length: int, width: int, heads: int
         for _ in range(3)
     )
     q, k, v = (g.reshape(part, 1, heads, length, width // heads) for part in (q, k, v))
-    mixed = attend(g, q, k, v, transposed=(0, 1, 3, 2))
+    mixed = attend(g, q, k, v, transposed=(0, 1, 3, 2), mask=mask)
     flat = g.reshape(g.transpose(mixed, 2, 0, 1, 3), length, width)
     flat = g.op("Gemm", flat, g.weight(width, width), g.weight(width))
     return g.transpose(g.reshape(flat, length, 1, width), 1, 0, 2)
+
+
+def causal_mask(g: Graph, length: int) -> str:
+    """(length, length): minus infinity for what stands behind."""
+    return g.constant(np.triu(np.full((length, length), -np.inf, np.float32), 1))
 
 
 def vision_transformer(

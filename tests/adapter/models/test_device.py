@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from onnx import TensorProto
 
 from adapter.models.families import FAMILIES
+from adapter.models.graph_file import read
 from adapter.models.repository import Preferences, prepare
 from adapter.models.steps import GPU_BATCH
 from tests.support import defaults
@@ -54,6 +56,10 @@ def tensorrt(write: Write) -> Path:
 
 def config(repository: Path, model: str) -> Any:
     return parse((repository / model / "config.pbtxt").read_text())
+
+
+def half_weights(graph: Path) -> bool:
+    return any(weight.data_type == TensorProto.FLOAT16 for weight in read(graph).graph.initializer)
 
 
 def parameters(repository: Path, model: str) -> dict[str, str]:
@@ -120,6 +126,20 @@ def test_tensorrt_is_told_every_shape_and_keeps_full_precision(tensorrt: Path) -
     ]
 
 
+def test_only_encoders_are_halved_and_optimised_as_they_were_measured(write: Write) -> None:
+    repository = write(device="gpu", tensorrt=True, precision="fp16")
+    assert faults(read_repository(repository)) == []
+    for model in FIXED:
+        optimization = config(repository, model).optimization
+        (accelerator,) = optimization.execution_accelerators.gpu_execution_accelerator
+        written = (accelerator.parameters["precision_mode"], optimization.graph.level)
+        assert written == (("FP16", 1) if model.endswith("encoder") else ("FP32", 0)), model
+    kinds = {model: half_weights(repository / model / "1/model.onnx") for model in (*FIXED, *OCR)}
+    assert [model for model, half in kinds.items() if half] == [
+        model for model in FIXED if model.endswith("encoder")
+    ]
+
+
 def test_tensorrts_engines_of_two_graphs_lie_apart(tensorrt: Path) -> None:
     folders = set()
     for model in FIXED:
@@ -127,6 +147,12 @@ def test_tensorrts_engines_of_two_graphs_lie_apart(tensorrt: Path) -> None:
         folders.add(accelerator.parameters["trt_engine_cache_path"])
     assert len(folders) == len(FIXED)
     assert all(folder.startswith("/engines/") for folder in folders)
+
+
+def test_tensorrt_is_given_texts_of_one_length(gpu: Path, tensorrt: Path) -> None:
+    lengths = [list(config(repository, FIXED[1]).input[0].dims) for repository in (gpu, tensorrt)]
+    assert lengths == [[-1], [77]]
+    assert "buckets" not in parameters(tensorrt, "ViT-B-32__openai.textual.tokenize")
 
 
 @pytest.mark.parametrize("model", OCR)

@@ -64,6 +64,27 @@ def test_a_file_that_vanishes_makes_the_model_unavailable(workshop: Workshop) ->
         workshop.prepare()
 
 
+@pytest.mark.parametrize(
+    ("end", "told"),
+    [
+        ("kill -SEGV $$", "a library crashed with SIGSEGV"),
+        ("kill -KILL $$", "too little memory"),
+        ("exit 3", "ended with 3"),
+    ],
+)
+def test_a_process_that_dies_makes_the_model_unavailable_and_says_of_what(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch, end: str, told: str
+) -> None:
+    starter = workshop.source / "bin/setpriv"
+    starter.parent.mkdir()
+    starter.write_text(f"#!/bin/sh\n{end}\n")
+    starter.chmod(0o755)
+    monkeypatch.setenv("PATH", str(starter.parent), prepend=":")
+    with pytest.raises(ModelUnavailable, match=told) as caught:
+        workshop.prepare()
+    assert type(caught.value) is ModelUnavailable, "the next request tries again"
+
+
 def test_a_process_that_cannot_be_started_makes_the_model_unavailable(
     workshop: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
