@@ -3,10 +3,10 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Annotated, Any, cast
+from typing import Any, cast
 
 import orjson
-from fastapi import Depends, FastAPI, Request, Response
+from fastapi import FastAPI, Request, Response
 from fastapi.responses import PlainTextResponse
 from starlette.requests import ClientDisconnect
 
@@ -33,7 +33,7 @@ def create_app(service: Service) -> FastAPI:
     app.state.service = service
     app.add_api_route("/", root, methods=["GET"])
     app.add_api_route("/ping", ping, methods=["GET"])
-    app.add_api_route("/predict", predict, methods=["POST"])
+    app.add_route("/predict", predict, methods=["POST"])  # Starlette's: FastAPI's own steps are not needed
     app.add_exception_handler(ServiceError, _answer_service_error)
     app.add_exception_handler(ClientDisconnect, _answer_nobody)
     app.add_exception_handler(Exception, _answer_bug)
@@ -46,22 +46,20 @@ def _service(request: Request) -> Service:
     return cast("Service", request.app.state.service)
 
 
-ServiceDependency = Annotated[Service, Depends(_service)]
-
-
 async def root() -> dict[str, str]:
     return {"message": "Immich ML"}
 
 
-async def ping(service: ServiceDependency) -> Response:
+async def ping(request: Request) -> Response:
     """`pong` while predictions can be served; Immich goes on to another URL otherwise."""
-    if trouble := service.health.trouble:
+    if trouble := _service(request).health.trouble:
         return _error(503, trouble)
     return PlainTextResponse("pong")
 
 
-async def predict(request: Request, service: ServiceDependency) -> Response:
+async def predict(request: Request) -> Response:
     """Answers all tasks of one request."""
+    service = _service(request)
     limit = service.settings.max_body_bytes
     account = cast("Account", request.state.account)
     account.progress.enter(Stage.WAIT)
@@ -118,16 +116,16 @@ def _parts(entries: Entries) -> list[Part]:
     return [entry.part for types in entries.values() for entry in types.values()]
 
 
-def _answer_service_error(_: Request, error: Exception) -> Response:
+async def _answer_service_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, ServiceError)
     return _error(error.status, str(error))
 
 
-def _answer_nobody(_: Request, __: Exception) -> Response:
+async def _answer_nobody(_: Request, __: Exception) -> Response:
     return _error(499, "The client went away before its request was read.")
 
 
-def _answer_bug(_: Request, __: Exception) -> Response:
+async def _answer_bug(_: Request, __: Exception) -> Response:
     return _error(500, "Internal error; the log has more.")
 
 

@@ -4,11 +4,11 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
 from fastapi.exceptions import RequestValidationError
-from starlette.datastructures import FormData, UploadFile
-from starlette.formparsers import FormParser, MultiPartException, MultiPartParser
+from starlette.formparsers import FormParser, MultiPartException
 from starlette.requests import Request
 
 from adapter.errors import BadInput, BodyTooLarge
+from adapter.multipart import Fields, read_multipart
 from adapter.protocol import Payload
 
 
@@ -19,12 +19,6 @@ class Form:
     entries: str
     payload: Payload
     size: int
-
-
-class _InMemoryParser(MultiPartParser):
-    """Starlette's parser, which would write parts of more than 1 MiB to a temporary file."""
-
-    spool_max_size = 1 << 62
 
 
 def declared_size(request: Request, limit: int) -> int:
@@ -48,51 +42,48 @@ async def read_form(request: Request, limit: int) -> Form:
         BodyTooLarge: more than `limit` bytes.
         BadInput: no form, or neither a picture nor a text in it.
     """
-    counter = _Counter(request, limit)
-    fields = await _parse(request, counter.stream())
-    try:
-        return await _read_fields(fields, counter)
-    finally:
-        await fields.close()
-
-
-async def _read_fields(fields: FormData, counter: "_Counter") -> Form:
-    entries = fields.get("entries")
+    body = _Body(request, limit)
+    fields = await _parse(request, body.chunks())
+    entries, image, text = fields.get("entries"), fields.get("image"), fields.get("text")
     if not isinstance(entries, str) or not entries:
         raise RequestValidationError([_fault("entries", "missing", "Field required")])
-    image, text = fields.get("image"), fields.get("text")
     if isinstance(image, str):
         raise RequestValidationError([_fault("image", "value_error", "Expected a file, not a plain field")])
-    if isinstance(text, UploadFile):
+    if isinstance(text, bytes):
         raise RequestValidationError([_fault("text", "string_type", "Input should be a valid string")])
     if image is not None:
-        return Form(entries, Payload(image=await image.read()), counter.size)
+        return Form(entries, Payload(image=image), body.size)
     if not text:
         raise BadInput("Either image or text must be provided")
-    return Form(entries, Payload(text=text), counter.size)
+    return Form(entries, Payload(text=text), body.size)
 
 
-async def _parse(request: Request, stream: AsyncGenerator[bytes, None]) -> FormData:
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+async def _parse(request: Request, chunks: AsyncGenerator[bytes, None]) -> Fields:
+    content_type = request.headers.get("content-type", "")
+    match content_type.partition(";")[0].strip().lower():
+        case "multipart/form-data":
+            return await read_multipart(content_type, chunks)
+        case "application/x-www-form-urlencoded":
+            return await _read_urlencoded(request, chunks)
+        case _:
+            return {}
+
+
+async def _read_urlencoded(request: Request, chunks: AsyncGenerator[bytes, None]) -> Fields:
     try:
-        match kind:
-            case "multipart/form-data":
-                return await _InMemoryParser(request.headers, stream, max_files=8, max_fields=16).parse()
-            case "application/x-www-form-urlencoded":
-                return await FormParser(request.headers, stream).parse()
-            case _:
-                return FormData()
+        form = await FormParser(request.headers, chunks).parse()
     except MultiPartException as error:
         raise BadInput(error.message) from error
+    return {name: value for name, value in form.items() if isinstance(value, str)}
 
 
-class _Counter:
-    """Counts a body while it is read, and stops at the limit."""
+class _Body:
+    """A body that is counted while it is read, and not read beyond the limit."""
 
     def __init__(self, request: Request, limit: int) -> None:
         self._request, self._limit, self.size = request, limit, 0
 
-    async def stream(self) -> AsyncGenerator[bytes, None]:
+    async def chunks(self) -> AsyncGenerator[bytes, None]:
         async for chunk in self._request.stream():
             self.size += len(chunk)
             if self.size > self._limit:

@@ -55,11 +55,8 @@ class Metrics:
         )
         self.request_seconds = self._histogram("request_seconds", "From a request to its answer.", "task")
         self.stage_seconds = self._histogram("stage_seconds", "Parts of that time.", "task", "stage")
-        self.in_flight = self._gauge(
-            "requests_in_flight", "Predictions under way, by where they are.", "stage"
-        )
-        for stage in Stage:
-            self.in_flight.labels(stage)
+        in_flight = self._gauge("requests_in_flight", "Predictions under way, by where they are.", "stage")
+        self.in_flight = {stage: in_flight.labels(stage) for stage in Stage}
         self.received_bytes = self._counter("received_bytes", "Request bodies read.")
         self.found = self._counter("found", "Faces or lines of text found.", "task")
         self.refusals = self._counter("refusals", "Requests turned away by network or path.", "reason")
@@ -130,7 +127,7 @@ class Metrics:
 class Progress:
     """Where one request is, and how long it was in each stage."""
 
-    def __init__(self, in_flight: Gauge) -> None:
+    def __init__(self, in_flight: Mapping[Stage, Gauge]) -> None:
         self._in_flight = in_flight
         self._stage: Stage | None = None
         self._since = time.monotonic()
@@ -145,9 +142,9 @@ class Progress:
         now = time.monotonic()
         if self._stage:
             self.stages_s[self._stage] = now - self._since
-            self._in_flight.labels(self._stage).dec()
+            self._in_flight[self._stage].dec()
         if stage:
-            self._in_flight.labels(stage).inc()
+            self._in_flight[stage].inc()
         self._stage, self._since = stage, now
 
 

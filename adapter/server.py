@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import gc
 import logging
 import signal
 import socket
@@ -67,6 +68,8 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
     _on_stop_signals(task.cancel)
     log.info("starting Triton ...")
     async with open_service(settings) as service, exposed(service.metrics, settings.metrics_listen):
+        gc.collect()
+        gc.freeze()  # what is here now stays: no later collection looks at it again
         server = _Server(_uvicorn_config(settings, service), service)
         _on_stop_signals(lambda: server.handle_exit(signal.SIGINT, None))
         await server.serve(sockets=[listener])

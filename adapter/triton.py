@@ -1,25 +1,22 @@
 """The one place that talks to Triton: inference and model control over HTTP, and what its errors mean."""
 
-import logging
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import aiohttp
 import numpy as np
+import orjson
 from numpy.typing import NDArray
-from tritonclient.http import InferInput
-from tritonclient.http.aio import InferenceServerClient
-from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
+from adapter import tensors
 from adapter.errors import SetupError
 
-log = logging.getLogger(__name__)
+Arrays = tensors.Arrays
 
-Arrays = Mapping[str, NDArray[Any]]
-
+HEADER_LENGTH = "Inference-Header-Content-Length"
 REPOSITORY_KEY_HEADER = "immich-triton-key"
 """As in Triton's `--http-restricted-api=model-repository:immich-triton-key=<key>`."""
 
@@ -70,14 +67,16 @@ class Triton:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.netloc:
             raise SetupError(f"{url!r} is no URL of a Triton; it looks like http://triton:8000")
-        self.url = url
+        self.url = url.rstrip("/")
         self._key = {REPOSITORY_KEY_HEADER: repository_key} if repository_key else {}
-        self._client = InferenceServerClient(
-            parts.netloc + parts.path, ssl=parts.scheme == "https", conn_limit=0, conn_timeout=timeout_s
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0),
+            timeout=aiohttp.ClientTimeout(total=timeout_s),
+            skip_auto_headers=["Accept-Encoding"],  # with it, Triton would compress every tensor
         )
 
     async def close(self) -> None:
-        await self._client.close()
+        await self._session.close()
 
     async def infer(self, model: str, inputs: Arrays) -> Arrays:
         """Runs a model on one batch.
@@ -89,56 +88,67 @@ class Triton:
         Raises:
             Rejected, NotLoaded, StubDead, Gone, Unreachable: see there.
         """
-        async with _translated():
-            result = await self._client.infer(model, [_tensor(*item) for item in inputs.items()])
-            outputs = result.get_response()["outputs"]
-            return {output["name"]: result.as_numpy(output["name"]) for output in outputs}
+        header, content = tensors.encode(inputs)
+        pieces = [header, *content]
+        headers = {HEADER_LENGTH: str(len(header)), "Content-Length": str(sum(map(len, pieces)))}
+        async with self._ask("POST", f"models/{quote(model)}/infer", headers, _stream(pieces)) as response:
+            return tensors.decode(await response.read(), int(response.headers[HEADER_LENGTH]))
 
     async def load(self, model: str) -> None:
         """Loads a model; an ensemble with its parts. A model that is loaded with the same files stays."""
-        async with _translated():
-            await self._client.load_model(model, headers=self._key)
+        async with self._ask("POST", f"repository/models/{quote(model)}/load", self._key):
+            pass
 
     async def unload(self, model: str) -> None:
-        async with _translated():
-            await self._client.unload_model(model, headers=self._key)
+        async with self._ask("POST", f"repository/models/{quote(model)}/unload", self._key):
+            pass
 
     async def is_up(self) -> bool:
         """Whether it answers. (Its readiness is another thing: one model that failed to load makes it "not ready".)"""
         try:
-            async with _translated():
-                return bool(await self._client.is_server_live())
+            async with self._ask("GET", "health/live"):
+                return True
         except TritonError:
             return False
 
+    @asynccontextmanager
+    async def _ask(
+        self, method: str, path: str, headers: Mapping[str, str] | None = None, body: Any = None
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """The answer, where it is a good one; Triton's and aiohttp's errors as ours."""
+        url = f"{self.url}/v2/{path}"
+        try:
+            async with self._session.request(method, url, headers=headers, data=body) as response:
+                if response.status != 200:
+                    raise translate(await _message(response), response.status)
+                yield response
+        except aiohttp.ClientConnectorError as error:
+            raise Unreachable(str(error)) from error
+        except (aiohttp.ClientError, ConnectionError, TimeoutError) as error:
+            raise Gone(f"{type(error).__name__}: {error}") from error
 
-def _tensor(name: str, array: NDArray[Any]) -> InferInput:
-    tensor = InferInput(name, list(array.shape), np_to_triton_dtype(array.dtype))
-    tensor.set_data_from_numpy(array)
-    return tensor
+
+async def _stream(pieces: Sequence[bytes | memoryview]) -> AsyncIterator[bytes | memoryview]:
+    for piece in pieces:
+        yield piece
 
 
-@asynccontextmanager
-async def _translated() -> AsyncIterator[None]:
-    """Triton's and aiohttp's errors as ours."""
+async def _message(response: aiohttp.ClientResponse) -> str:
+    body = await response.read()
     try:
-        yield
-    except InferenceServerException as error:
-        raise translate(str(error.message()), error.status()) from error
-    except aiohttp.ClientConnectorError as error:
-        raise Unreachable(str(error)) from error
-    except (aiohttp.ClientError, ConnectionError, TimeoutError) as error:
-        raise Gone(f"{type(error).__name__}: {error}") from error
+        return str(orjson.loads(body)["error"])
+    except (orjson.JSONDecodeError, KeyError, TypeError):  # not Triton's own words
+        return body.decode(errors="replace") or f"HTTP status {response.status}"
 
 
-def translate(message: str, status: str | None) -> TritonError:
+def translate(message: str, status: int) -> TritonError:
     """What an error of Triton's HTTP interface means."""
     message = _IN_ENSEMBLE.sub("", message)
     if dead := _STUB_DEAD.search(message):
         return StubDead(message, dead["model"])
     if _NOT_LOADED.search(message):
         return NotLoaded(message)
-    if status == "400":
+    if status == 400:
         return Rejected(message)
     return TritonError(message)
 

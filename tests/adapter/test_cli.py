@@ -26,7 +26,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 
 def test_every_command_says_what_it_does(run: Run) -> None:
     page = run("--help").stdout
-    for command in ("serve", "demo", "doctor", "predict", "models", "perf-analyzer", "settings"):
+    for command in ("serve", "demo", "doctor", "predict", "models", "bench", "perf-analyzer", "settings"):
         assert re.search(rf"{command} +\S", page)
         assert run(command, "--help").exit_code == 0
 
