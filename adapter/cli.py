@@ -11,14 +11,15 @@ from rich.console import Console
 
 from adapter import demo as demonstration
 from adapter import logs, server, settings
-from adapter import perf_analyzer as perf
 from adapter.cli_models import app as models_app
 from adapter.commands import predict
+from adapter.commands.bench import bench
+from adapter.commands.bench_adapter import bench_adapter
 from adapter.commands.doctor import examine
+from adapter.commands.perf_analyzer import perf_analyzer
 from adapter.commands.settings_page import markdown
 from adapter.errors import ServiceError, SetupError
-from adapter.models.families import FAMILIES
-from adapter.protocol import Part, TaskName, TypeName
+from adapter.protocol import TaskName
 
 JsonOption = Annotated[bool, typer.Option("--json", help="For scripts.")]
 app = typer.Typer(
@@ -26,6 +27,11 @@ app = typer.Typer(
 )
 
 app.add_typer(models_app, name="models")
+app.command()(bench)
+app.command()(bench_adapter)
+app.command("perf-analyzer", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(
+    perf_analyzer
+)
 
 
 @app.command()
@@ -105,23 +111,6 @@ def predict_command(
         typer.echo(json.dumps(answer))
     else:
         Console().print(*predict.tables(answer))
-
-
-@app.command("perf-analyzer", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
-def perf_analyzer(
-    context: typer.Context,
-    model: Annotated[str, typer.Option(help="A model by Immich's name.")] = "demo-clip",
-    task: Annotated[TaskName, typer.Option(help="The model's task.")] = TaskName.CLIP,
-    types: Annotated[
-        list[TypeName] | None, typer.Option("--type", help="Half of the model; may be repeated.")
-    ] = None,
-) -> None:
-    """Runs NVIDIA's perf_analyzer against public Triton models. Unknown options are handed on to it."""
-    chosen = settings.load()
-    logs.set_up("warning", color=not chosen.no_color)
-    halves = types or [kind for kind in TypeName if (task, kind) in FAMILIES]
-    parts = [Part(task, kind, model) for kind in halves]
-    asyncio.run(perf.measure(chosen, parts, context.args))
 
 
 @app.command("settings")

@@ -1,13 +1,10 @@
 """The service as the demo sees it: started as a user does, asked as Immich does."""
 
-import asyncio
 import io
 import json
-import sys
-import tempfile
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import aiohttp
@@ -16,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from rich.console import Console
 
-from adapter.embedded import free_port
+from adapter import child_service
 from adapter.errors import SetupError
 
 START_TIMEOUT_S = 120
@@ -71,30 +68,8 @@ async def _service(url: str | None, console: Console) -> AsyncIterator[str]:
     if url:
         yield url.rstrip("/") + "/"
         return
-    port = free_port()
-    with tempfile.TemporaryFile() as log:
-        command = [sys.executable, "-m", "adapter", "serve", "--host", "127.0.0.1", "--port", str(port)]
-        process = await asyncio.create_subprocess_exec(*command, stdout=log, stderr=log)
-        try:
-            with console.status("starting Triton and the adapter ..."):
-                await _until_ready(process, f"http://127.0.0.1:{port}/", log)
-            console.print(f"The service runs on http://127.0.0.1:{port}")
-            yield f"http://127.0.0.1:{port}/"
-        finally:
-            if process.returncode is None:
-                process.terminate()
-            await process.wait()
-
-
-async def _until_ready(process: asyncio.subprocess.Process, url: str, log: io.IOBase) -> None:
-    async with asyncio.timeout(START_TIMEOUT_S), aiohttp.ClientSession(url) as session:
-        while process.returncode is None:
-            try:
-                async with session.get("ping") as response:
-                    if response.status == 200:
-                        return
-            except aiohttp.ClientError:
-                pass
-            await asyncio.sleep(0.1)
-    log.seek(0)
-    raise SetupError(f"the service did not start:\n{log.read().decode(errors='replace')[-2000:]}")
+    async with AsyncExitStack() as stack:
+        with console.status("starting Triton and the adapter ..."):
+            service = await stack.enter_async_context(child_service.start({}, START_TIMEOUT_S))
+        console.print(f"The service runs on {service.url}/")
+        yield f"{service.url}/"

@@ -1,5 +1,6 @@
 """Text in pictures: a page is read, with real weights."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ LETTER = (
     "With kind regards, T. Berg",
 )
 SIZE = (1240, 800)
+MARGIN = 64
 
 
 async def show(client: Client, console: Console, path: Path) -> None:
@@ -56,10 +58,24 @@ async def show(client: Client, console: Console, path: Path) -> None:
 
 def draw_letter() -> NDArray[np.uint8]:
     """A page (800, 1240, 3), uint8, RGB, with the lines of `LETTER`."""
-    page = Image.new("RGB", SIZE, (250, 248, 240))
+    return draw_page(LETTER, SIZE, font_size=38)
+
+
+def draw_page(lines: Sequence[str], size: tuple[int, int], font_size: int) -> NDArray[np.uint8]:
+    """A page with lines at equal distances.
+
+    Args:
+        size: width and height in pixels.
+        font_size: in pixels.
+
+    Returns:
+        uint8 (height, width, 3), RGB.
+    """
+    page = Image.new("RGB", size, (250, 248, 240))
     pen = ImageDraw.Draw(page)
-    for number, line in enumerate(LETTER):
-        pen.text((70, 60 + 96 * number), line, fill=(30, 30, 60), font_size=38)
+    pitch = (size[1] - 2 * MARGIN) / len(lines)
+    for number, line in enumerate(lines):
+        pen.text((MARGIN, MARGIN + pitch * number), line, fill=(30, 30, 60), font_size=font_size)
     return np.array(page)
 
 

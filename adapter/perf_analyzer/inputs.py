@@ -1,17 +1,10 @@
-"""Measures public models with NVIDIA's `perf_analyzer`: writes its input file, loads the model, runs it."""
+"""What perf_analyzer sends: the file for its option `--input-data`, for each public model."""
 
-import asyncio
 import base64
 import io
-import json
-import shutil
 import struct
-import sys
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,28 +12,12 @@ from PIL import Image
 
 from adapter.demo.faces import draw_crowd
 from adapter.demo.page import draw_letter
-from adapter.errors import SetupError
 from adapter.models.demo.pictures import sample_pictures
 from adapter.models.faces import CROP_SIZE
 from adapter.protocol import Part, TaskName, TypeName
-from adapter.service import open_service
-from adapter.settings import Settings
 
-SHARED_TOOL = Path(__file__).resolve().parents[2] / "shared" / "tools" / "perf-analyzer"
 Row = Mapping[str, object]
 TEXTS = ("a dog on the beach", "sunset", "two people at a table in a restaurant", "red car")
-
-
-def find_binary() -> str:
-    """The perf_analyzer of this host.
-
-    Raises:
-        SetupError: there is none.
-    """
-    found = shutil.which("perf_analyzer") or (str(SHARED_TOOL) if SHARED_TOOL.exists() else None)
-    if not found:
-        raise SetupError("perf_analyzer is not on the PATH. Install it with: pip install perf-analyzer")
-    return found
 
 
 def input_data(part: Part) -> dict[str, object]:
@@ -85,31 +62,6 @@ _INPUTS: Mapping[tuple[TaskName, TypeName], Callable[[], Iterator[Row]]] = {
     (TaskName.OCR, TypeName.DETECTION): _pages,
     (TaskName.OCR, TypeName.RECOGNITION): _lines,
 }
-
-
-async def measure(settings: Settings, parts: Sequence[Part], options: Sequence[str]) -> None:
-    """Loads each part and runs perf_analyzer against it; its report goes to the terminal.
-
-    Args:
-        options: further options of perf_analyzer, such as `--concurrency-range 1:4`.
-    """
-    binary = find_binary()
-    async with open_service(settings) as service:
-        for part in parts:
-            prepared = await service.registry.get(part)
-            await _run(binary, service.triton.url, prepared.model, input_data(part), options)
-
-
-async def _run(binary: str, url: str, model: str, data: object, options: Sequence[str]) -> None:
-    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
-        json.dump(data, file)
-        file.flush()
-        process = await asyncio.create_subprocess_exec(
-            *(binary, "-m", model, "-u", urlsplit(url).netloc, "--input-data", file.name, *options)
-        )
-        if await process.wait():
-            raise SetupError(f"perf_analyzer failed on {model}; its own words are above.")
-    sys.stdout.flush()
 
 
 def _encode(pixels: NDArray[np.uint8]) -> bytes:

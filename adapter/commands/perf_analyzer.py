@@ -1,0 +1,96 @@
+"""`immich-triton perf-analyzer`: NVIDIA's load generator against the public Triton models."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from adapter import logs, settings
+from adapter.errors import SetupError
+from adapter.models.catalog import Catalog
+from adapter.models.demo import build_demo_models
+from adapter.models.families import FAMILIES
+from adapter.perf_analyzer import figures
+from adapter.perf_analyzer.measuring import Measured, measure
+from adapter.protocol import Part, TaskName, TypeName
+from adapter.settings import Settings
+
+ModelOption = Annotated[str | None, typer.Option(help="Model of the task, by Immich's name.")]
+
+
+def perf_analyzer(
+    context: typer.Context,
+    clip: ModelOption = None,
+    faces: ModelOption = None,
+    ocr: ModelOption = None,
+    types: Annotated[
+        list[TypeName] | None,
+        typer.Option("--type", help="Half of the models; may be repeated.", show_default="both"),
+    ] = None,
+    concurrency_range: Annotated[
+        str, typer.Option(help="Requests at a time: the first, the last, and the step if it is not 1.")
+    ] = "1:4",
+    output: Annotated[
+        Path, typer.Option(help="Folder for the table (CSV), the plot (SVG) and the log.")
+    ] = Path("out"),
+) -> None:
+    """Runs NVIDIA's perf_analyzer against public Triton models, over a range of concurrencies.
+
+    Without a model it measures those of the demo. Options that are not its own, such as `--measurement-interval 5000`,
+    are handed on to perf_analyzer. It is taken from the PATH, or run in NVIDIA's SDK container.
+    """
+    try:
+        from adapter.perf_analyzer import plot
+    except ModuleNotFoundError as error:
+        raise SetupError(
+            f"{error.name} is missing, which plots need. Install it with: pip install 'immich-triton[bench]'"
+        ) from error
+    chosen = settings.load()
+    logs.set_up("warning", color=not chosen.no_color)
+    named = {TaskName.CLIP: clip, TaskName.FACES: faces, TaskName.OCR: ocr}
+    parts = [part for part in choose(chosen, named) if not types or part.type in types]
+    output.mkdir(parents=True, exist_ok=True)
+    log = output / "perf_analyzer.log"
+    log.unlink(missing_ok=True)
+    console = Console()
+    options = ("--concurrency-range", concurrency_range, *context.args)
+    measured = asyncio.run(_measure(chosen, parts, options, log, console))
+    found = [one for model in measured for one in model.figures]
+    if found:
+        figures.write(found, output / "perf_analyzer.csv")
+        (output / "perf_analyzer.svg").write_text(plot.draw(found))
+        console.print(figures.table(found))
+        console.print(
+            f"The table is {output / 'perf_analyzer.csv'}, the plot {output / 'perf_analyzer.svg'}."
+        )
+    troubles = [f"{one.model}: {one.trouble}" for one in measured if one.trouble]
+    if troubles:
+        lines = "\n".join(troubles)
+        raise SetupError(
+            f"perf_analyzer ended early; its own words are in {log}. Slow models want a longer window, such as "
+            f"--measurement-interval 10000.\n{lines}"
+        )
+
+
+def choose(chosen: Settings, named: Mapping[TaskName, str | None]) -> list[Part]:
+    """Both halves of the models that are named; if none is, of the demo's."""
+    names = {task: [name] for task, name in named.items() if name}
+    if not names:
+        build_demo_models(chosen.demo_models)
+        catalog = Catalog(chosen.demo_models)
+        names = {task: catalog.available(task) for task in TaskName}
+    return [Part(task, kind, name) for task, kind in FAMILIES for name in names.get(task, ())]
+
+
+async def _measure(
+    chosen: Settings, parts: Sequence[Part], options: Sequence[str], log: Path, console: Console
+) -> list[Measured]:
+    measured = []
+    with console.status("starting Triton ...") as status:
+        async for one in measure(chosen, parts, options, log):
+            measured.append(one)
+            status.update(f"{one.model} is measured, {len(measured)} of {len(parts)}")
+    return measured
