@@ -2,7 +2,8 @@
 
 Memory is PSS, the share of a process in what several of them map, so that the processes' shares add up. Reading it
 walks page tables, some milliseconds a process while the target cannot allocate: so it is read after the window, and
-within it only the resident size (RSS), which costs nothing; how much that was higher is added for the peak.
+within it only what each process has alone (anonymous memory), which costs nothing, and what the shared regions take
+together; how much these were higher is added for the peak.
 """
 
 import asyncio
@@ -10,15 +11,18 @@ import re
 import socket
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import psutil
 
 from adapter.bench.results import Process
+from adapter.embedded import SHARED_MEMORY
 
 SAMPLE_S = 0.25
 FORWARDER = "docker-proxy"
 """Listens for a container, but is not it."""
+_ANONYMOUS = re.compile(r"RssAnon:\s*(?P<kib>\d+) kB")
 _INSTANCE = re.compile(r"(?P<model>.+)_\d+_\d+")
 
 
@@ -32,19 +36,19 @@ class Watch:
         self._processes = family(self._pid)
         self._before = [_cpu_s(process) for process in self._processes]
         self._sampling = asyncio.create_task(self._sample())
-        self._peak_rss = 0
+        self._peak = 0
 
     async def stop(self) -> tuple[tuple[Process, ...], float]:
         """What each process took, and the most memory that they had together, in MB."""
         after = [_cpu_s(process) for process in self._processes]
         self._sampling.cancel()
-        growth = max(0, self._peak_rss - _rss(self._processes))
+        growth = max(0, self._peak - _taken(self._processes))
         found = await asyncio.to_thread(_describe, self._processes, self._before, after)
         return found, sum(process.memory_mb for process in found) + growth / 1e6
 
     async def _sample(self) -> None:
         while True:
-            self._peak_rss = max(self._peak_rss, _rss(self._processes))
+            self._peak = max(self._peak, _taken(self._processes))
             await asyncio.sleep(SAMPLE_S)
 
 
@@ -109,12 +113,24 @@ def _cpu_s(process: psutil.Process) -> float:
     return 0.0
 
 
-def _rss(processes: Sequence[psutil.Process]) -> int:
-    total = 0
-    for process in processes:
-        with suppress(psutil.NoSuchProcess):
-            total += int(process.memory_info().rss)
-    return total
+def _taken(processes: Sequence[psutil.Process]) -> int:
+    """Bytes of anonymous memory, and of the regions through which Triton's processes exchange tensors."""
+    own = sum(_anonymous(process.pid) for process in processes)
+    return own + sum(_bytes_of(region) for region in SHARED_MEMORY.glob("immich_triton_*"))
+
+
+def _anonymous(pid: int) -> int:
+    with suppress(OSError):
+        status = Path(f"/proc/{pid}/status").read_text()
+        if found := _ANONYMOUS.search(status):
+            return int(found["kib"]) * 1024
+    return 0
+
+
+def _bytes_of(region: Path) -> int:
+    with suppress(OSError):
+        return region.stat().st_blocks * 512
+    return 0
 
 
 def _is_here(host: str) -> bool:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from adapter.models.config import Model, Tensor, without_batching
@@ -21,6 +21,25 @@ def same(*tensors: Tensor) -> dict[str, str]:
 SHAPES_VARY = {"arena_extend_strategy": "1", "cudnn_conv_algo_search": "1", "enable_mem_pattern": "0"}
 """For a graph whose input has many shapes: a GPU's memory grows by what a shape needs, not by the next power of
 two, and no convolution is searched for anew. A CPU reads the last one only."""
+
+
+SHRINKAGE = "memory.enable_memory_arena_shrinkage"
+"""Gives back after each run what it took: on a CPU this costs no time, and a large batch no memory for good."""
+
+
+@dataclass(frozen=True)
+class OnCpu:
+    """How a CPU runs a graph. What is best was measured: docs/performance.md.
+
+    Attributes:
+        batch: items that Triton gathers for one run.
+        instances: processes, each with weights of its own and its share of the cores.
+        apart: whether the items of a batch are run side by side, on one core each, instead of together on all.
+    """
+
+    batch: int = 8
+    instances: int = 1
+    apart: bool = False
 
 
 GPU_BATCH = 32
@@ -43,12 +62,14 @@ def graph_model(
     *,
     graph: Path | None = None,
     half: bool = False,
+    on_cpu: OnCpu = OnCpu(),
 ) -> Model:
     """A model that runs a graph: on a GPU where there is one.
 
     Args:
         graph: the prepared file, where the input has one shape or a few; none where its shapes vary.
         half: whether it computes in float16.
+        on_cpu: how it is run where there is no GPU.
     """
     threads = {
         "intra_op_thread_count": preferences.intra_op_threads,
@@ -67,13 +88,21 @@ def graph_model(
         half=half,
         parameters=parameters,
     )
-    return _on_gpu(model, preferences, graph) if preferences.device == "gpu" else model
+    if preferences.device == "gpu":
+        return _on_gpu(model, preferences, graph)
+    apart = {"items": "apart"} if on_cpu.apart else {}
+    return replace(
+        model,
+        max_batch_size=on_cpu.batch,
+        instances=on_cpu.instances,
+        parameters={**parameters, SHRINKAGE: "cpu:0", **apart},
+    )
 
 
 def _on_gpu(model: Model, preferences: Preferences, graph: Path | None) -> Model:
     parameters = {**model.parameters, "arena_extend_strategy": "1", "cudnn_conv_algo_search": "1"}
     if graph is None:
-        parameters["memory.enable_memory_arena_shrinkage"] = "gpu:0"
+        parameters[SHRINKAGE] = "gpu:0"
         if preferences.gpu_memory_mib:
             parameters["gpu_mem_limit"] = str(preferences.gpu_memory_mib * 2**20)
     return replace(
@@ -118,7 +147,10 @@ def for_device(models: Sequence[Model], preferences: Preferences) -> Sequence[Mo
 
 
 def draft(models: Sequence[Model], *graphs: Prepared) -> Draft:
-    """The draft of a part: batched if its graphs are."""
+    """The draft of a part: batched if its graphs are. The public ensemble takes what each of its steps takes."""
     reasons = tuple(f"not batched: {graph.why_not}" for graph in graphs if not graph.batchable)
+    if reasons:
+        models = [without_batching(model) for model in models]
+    limit = min(model.max_batch_size for model in models)
     notes = tuple(note for graph in graphs for note in graph.notes)
-    return Draft([without_batching(model) for model in models] if reasons else models, (*reasons, *notes))
+    return Draft([*models[:-1], replace(models[-1], max_batch_size=limit)], (*reasons, *notes))

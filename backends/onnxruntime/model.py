@@ -6,6 +6,8 @@ when the model is loaded.
 
 import ctypes
 import json
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +38,7 @@ class TritonPythonModel:
         self._inputs = [tensor["name"] for tensor in self._config["input"]]
         self._outputs = [tensor["name"] for tensor in self._config["output"]]
         self._batched = self._config["max_batch_size"] > 0
+        self._pool = ThreadPoolExecutor(_cores()) if _runs_items_apart(self._config) else None
         self._check_graph()
 
     def execute(self, requests):
@@ -47,7 +50,7 @@ class TritonPythonModel:
         feeds = [{name: _read(request, name) for name in self._inputs} for request in requests]
         try:
             merged = {name: _join([feed[name] for feed in feeds]) for name in self._inputs}
-            outputs = self._session.run(self._outputs, merged, self._run_options)
+            outputs = self._run(merged)
         except Exception as error:  # an exception out of `execute` would end the stub
             if len(requests) > 1:  # one of them is the cause: the others are not to suffer for it
                 return [response for request in requests for response in self._run_batch([request])]
@@ -58,6 +61,16 @@ class TritonPythonModel:
         ends = np.cumsum([len(feed[self._inputs[0]]) for feed in feeds])[:-1]
         shares = zip(*(np.split(output, ends) for output in outputs), strict=True)
         return [self._response(share) for share in shares]
+
+    def _run(self, feed):
+        if self._pool is None:
+            return self._session.run(self._outputs, feed, self._run_options)
+        count = len(feed[self._inputs[0]])
+        items = [{name: array[index : index + 1] for name, array in feed.items()} for index in range(count)]
+        answers = self._pool.map(
+            lambda item: self._session.run(self._outputs, item, self._run_options), items
+        )
+        return [np.concatenate(column) for column in zip(*answers, strict=True)]
 
     def _response(self, arrays):
         named = zip(self._outputs, arrays, strict=True)
@@ -88,7 +101,7 @@ def session_options(config):
     options.log_severity_level = 3
     level = int(config.get("optimization", {}).get("graph", {}).get("level", 0))
     options.graph_optimization_level = _LEVELS[level]
-    options.intra_op_num_threads = int(parameters.get("intra_op_thread_count", 0))
+    options.intra_op_num_threads = int(parameters.get("intra_op_thread_count", 0)) or _share_of_cores(config)
     options.inter_op_num_threads = int(parameters.get("inter_op_thread_count", 0))
     if parameters.get("execution_mode", "0") == "1":
         options.execution_mode = ort.ExecutionMode.ORT_PARALLEL
@@ -97,6 +110,26 @@ def session_options(config):
     # Several models share the cores: a thread that spins while it waits takes them from the others.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return options
+
+
+def _share_of_cores(config):
+    """Threads of one run: one where items are run side by side, else what falls to one of several instances.
+
+    A single instance has 0, which is one a core.
+    """
+    instances = sum(group["count"] for group in config.get("instance_group", []))
+    if _runs_items_apart(config):
+        return 1
+    return max(1, _cores() // instances) if instances > 1 else 0
+
+
+def _runs_items_apart(config):
+    """A parameter of ours, which the C++ backend does not read."""
+    return config.get("parameters", {}).get("items", {}).get("string_value") == "apart"
+
+
+def _cores():
+    return len(os.sched_getaffinity(0))
 
 
 def _run_options(config):

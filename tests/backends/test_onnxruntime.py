@@ -1,5 +1,6 @@
 """The stand-in for the container's ONNX Runtime backend: it batches, obeys the config, and refuses what it cannot."""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,16 @@ def graph(tmp_path: Path) -> Path:
 
 
 class TestBatches:
+    def test_items_apart_are_run_one_by_one_on_a_core_each(self, load: Load, graph: Path) -> None:
+        step = load(config(parameters={"items": "apart"}))
+        assert step.model._session.get_session_options().intra_op_num_threads == 1
+        step.model._session = recorder = Recorder(step.model._session)
+        sent = [rows(1, 2), rows(3)]
+        answers = step.run(*(InferenceRequest(x=x) for x in sent))
+        assert recorder.batches == [1, 1, 1]
+        for x, answer in zip(sent, answers, strict=True):
+            np.testing.assert_array_equal(arrays(answer)["double"], x + x)
+
     def test_requests_are_joined_and_every_one_gets_its_own_rows(self, load: Load, graph: Path) -> None:
         step = load(config())
         step.model._session = recorder = Recorder(step.model._session)
@@ -178,6 +189,12 @@ class TestConfig:
     def test_threads_are_as_many_as_the_config_says(self, load: Load, graph: Path) -> None:
         options = self.options(load, intra_op_thread_count="3", inter_op_thread_count="2")
         assert (options.intra_op_num_threads, options.inter_op_num_threads) == (3, 2)
+
+    def test_several_instances_share_the_cores(self, load: Load, graph: Path) -> None:
+        twice = config()
+        twice.instance_group.add(count=2)
+        options = load(twice).model._session.get_session_options()
+        assert options.intra_op_num_threads == max(1, len(os.sched_getaffinity(0)) // 2)
 
     def test_without_parameters_the_runtimes_defaults_hold(self, load: Load, graph: Path) -> None:
         options, plain = self.options(load), ort.SessionOptions()
