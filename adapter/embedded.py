@@ -28,13 +28,6 @@ STOP_TIMEOUT_S = 5.0
 RESTART_DELAYS_S = (0.2, 1.0, 3.0, 5.0)
 HEALTHY_AFTER_S = 30.0
 
-ALLOCATION = {
-    "MALLOC_ARENA_MAX": "2",
-    "MALLOC_MMAP_THRESHOLD_": "1048576",
-    "MALLOC_TRIM_THRESHOLD_": "16777216",
-}
-"""For the C library of Triton's processes: what a large picture took is given back. (Docker's is in its Dockerfile.)"""
-
 _GLOG_LINE = re.compile(r'^([IWEF])\d{4} [\d:.]+ \d+ (?:\S+\] )?"?(.*?)"?$')
 _GLOG_LEVELS = {"I": logging.DEBUG, "W": logging.WARNING, "E": logging.ERROR, "F": logging.CRITICAL}
 # What Triton warns of on every host without a GPU.
@@ -141,7 +134,6 @@ class EmbeddedTriton:
         libraries = ":".join(map(str, wheel.libraries))
         bin_folder = Path(sys.executable).parent
         environment = {
-            **ALLOCATION,
             **self._environment,
             "LD_LIBRARY_PATH": libraries,
             "PATH": f"{bin_folder}:{self._environment.get('PATH', '/usr/bin:/bin')}",

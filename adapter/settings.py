@@ -212,7 +212,7 @@ change the search index (with `fp16` the faces too) must be rebuilt in Immich, o
 see docs/decisions.md."""
 
     intra_op_threads: int = Field(0, alias="MACHINE_LEARNING_MODEL_INTRA_OP_THREADS", ge=0)
-    """Threads of one model's run on a CPU; 0 is one a core."""
+    """Threads of one model's run on a CPU; 0 is what docs/performance.md found best, one a core for most."""
 
     inter_op_threads: int = Field(0, alias="MACHINE_LEARNING_MODEL_INTER_OP_THREADS", ge=0)
     """Threads between the operators of one model's run on a CPU; 0 is sequential."""

@@ -37,7 +37,6 @@ COPY docker/triton-entrypoint docker/check-http /usr/local/bin/
 ENV PATH=/opt/triton/pytriton/tritonserver/bin:${PATH} \
     LD_LIBRARY_PATH=/opt/triton/nvidia_pytriton.libs \
     PYTHONDONTWRITEBYTECODE=1 \
-    MALLOC_ARENA_MAX=2 MALLOC_MMAP_THRESHOLD_=1048576 MALLOC_TRIM_THRESHOLD_=16777216 \
     TRITON_BACKENDS=/opt/triton/backends
 # Fails the build, rather than the first request, where something is missing.
 RUN python3 -c 'import cv2, numpy, onnxruntime, pyclipper, tokenizers, transforms.faces, backends' \

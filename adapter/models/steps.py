@@ -24,7 +24,7 @@ two, and no convolution is searched for anew. A CPU reads the last one only."""
 
 
 SHRINKAGE = "memory.enable_memory_arena_shrinkage"
-"""Gives back after each run what it took: on a CPU this costs no time, and a large batch no memory for good."""
+"""Gives back after each run what it took, so that the largest does not keep its memory. On a CPU this costs no time."""
 
 
 @dataclass(frozen=True)

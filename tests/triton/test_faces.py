@@ -70,13 +70,16 @@ def test_crops_of_several_photos_are_recognised_in_one_batch(server: Server) -> 
 async def recognise(server: Server, crops: NDArray[np.uint8]) -> tuple[list[Any], list[Any]]:
     """The vectors of each photo's crops (3, 112, 112, 3): asked for one after the other, and all at once."""
     triton = Triton(server.triton_url, timeout_s=60)
+
+    async def ask(each: NDArray[np.uint8]) -> Any:
+        return (await triton.infer(f"{NAME}.recognition", {"crops": each}))["embedding"]
+
     try:
-        asked = [lambda each=each: triton.infer(f"{NAME}.recognition", {"crops": each}) for each in crops]
-        alone = [await ask() for ask in asked]
-        together = await asyncio.gather(*(ask() for ask in asked))
+        alone = [await ask(each) for each in crops]
+        together = await asyncio.gather(*map(ask, crops))
     finally:
         await triton.close()
-    return [one["embedding"] for one in alone], [one["embedding"] for one in together]
+    return alone, together
 
 
 def assert_same_faces(one: dict[str, Any], other: dict[str, Any]) -> None:
