@@ -112,8 +112,16 @@ def test_faces_are_batched_as_the_setting_says(gpu: Path) -> None:
     assert config(gpu, FIXED[3]).max_batch_size == Preferences().max_batch_size_faces
 
 
-def test_pages_are_batched_as_on_a_cpu(gpu: Path, write: Write) -> None:
-    assert config(gpu, OCR[0]).max_batch_size == config(write(), OCR[0]).max_batch_size
+def test_a_cpu_takes_one_page_at_a_time_and_a_gpu_several(gpu: Path, write: Write) -> None:
+    assert (config(write(), OCR[0]).max_batch_size, config(gpu, OCR[0]).max_batch_size) == (1, 8)
+
+
+def test_a_cpu_runs_two_face_detectors_and_faces_side_by_side(gpu: Path, write: Write) -> None:
+    cpu = write()
+    detector = config(cpu, "buffalo_l.detection.detector")
+    assert (detector.max_batch_size, detector.instance_group[0].count) == (1, 2)
+    faces = "buffalo_l.recognition.encoder"
+    assert (parameters(cpu, faces).get("items"), parameters(gpu, faces).get("items")) == ("apart", None)
 
 
 def test_tensorrt_is_told_every_shape_and_keeps_full_precision(tensorrt: Path) -> None:
