@@ -24,6 +24,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from adapter import child_service
 from adapter.bench.fake_triton import IMAGE_SIZE, embedding
+from adapter.bench.processes import cpu_s
+from adapter.bench.workloads import CONTENT_TYPE, Kind, Request
 from adapter.embedded import free_port
 from adapter.errors import SetupError
 from adapter.models.demo import clip
@@ -31,7 +33,6 @@ from adapter.protocol import TaskName, TypeName
 from adapter.tasks import vector_text
 
 NAME, DIMENSIONS, CELL_PX = "adapter-alone", 512, 32
-BOUNDARY = "----formdata-undici-014582095274"
 START_TIMEOUT_S = 60.0
 
 
@@ -82,22 +83,20 @@ async def measure(seconds: float, size: int, connections: int, warm_up_s: float 
         with _on_core(cores[-1]):
             await _load(service.url, size, connections, warm_up_s)
             adapter = psutil.Process(service.pid)
-            before = _cpu_s(adapter), _cpu_s(fake)
+            before = cpu_s(adapter), cpu_s(fake)
             answers = await _load(service.url, size, connections, seconds)
-        spent = _cpu_s(adapter) - before[0], _cpu_s(fake) - before[1]
+        spent = cpu_s(adapter) - before[0], cpu_s(fake) - before[1]
         return cost(answers, *spent, adapter.memory_info().rss / 1e6)
 
 
 def request(host: str, size: int) -> bytes:
     """`POST /predict` with a picture of random bytes, as Node writes it."""
-    part = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{{}}"{{}}\r\n\r\n'
     entries = json.dumps({TaskName.CLIP: {TypeName.VISUAL: {"modelName": NAME}}})
-    blob = '; filename="blob"\r\nContent-Type: application/octet-stream'
-    start = f"{part.format('entries', '')}{entries}\r\n{part.format('image', blob)}"
-    body = start.encode() + np.random.default_rng(0).bytes(size) + f"\r\n--{BOUNDARY}--\r\n".encode()
+    picture = np.random.default_rng(0).bytes(size)
+    body = Request(Kind.PICTURE, "a picture", entries, image=picture).body
     header = (
         f"POST /predict HTTP/1.1\r\nhost: {host}\r\nconnection: keep-alive\r\n"
-        f"content-type: multipart/form-data; boundary={BOUNDARY}\r\naccept: */*\r\naccept-language: *\r\n"
+        f"content-type: {CONTENT_TYPE}\r\naccept: */*\r\naccept-language: *\r\n"
         "sec-fetch-mode: cors\r\nuser-agent: node\r\naccept-encoding: gzip, deflate\r\n"
         f"content-length: {len(body)}\r\n\r\n"
     )
@@ -195,8 +194,3 @@ async def _load(url: str, size: int, connections: int, seconds: float) -> dict[s
     output, _ = await process.communicate(request(address.netloc, size))
     answers: dict[str, Any] = json.loads(output)
     return answers
-
-
-def _cpu_s(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return float(times.user + times.system)

@@ -1,6 +1,5 @@
 """What it saves and what it costs to decode JPEGs at less than full size for CLIP: milliseconds, and cosines."""
 
-import io
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -154,9 +153,7 @@ def _medians(seen: Sequence[Seen]) -> tuple[float, float]:
 def _as_preview(image: Image.Image, long_side: int) -> bytes:
     scale = long_side / max(image.size)
     size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
-    buffer = io.BytesIO()
-    image.resize(size, Image.Resampling.LANCZOS).save(buffer, "JPEG", quality=scenes.QUALITY)
-    return buffer.getvalue()
+    return scenes.jpeg(image.resize(size, Image.Resampling.LANCZOS))
 
 
 if __name__ == "__main__":

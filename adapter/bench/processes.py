@@ -34,13 +34,13 @@ class Watch:
 
     def start(self) -> None:
         self._processes = family(self._pid)
-        self._before = [_cpu_s(process) for process in self._processes]
+        self._before = [cpu_s(process) for process in self._processes]
         self._sampling = asyncio.create_task(self._sample())
         self._peak = 0
 
     async def stop(self) -> tuple[tuple[Process, ...], float]:
         """What each process took, and the most memory that they had together, in MB."""
-        after = [_cpu_s(process) for process in self._processes]
+        after = [cpu_s(process) for process in self._processes]
         self._sampling.cancel()
         growth = max(0, self._peak - _taken(self._processes))
         found = await asyncio.to_thread(_describe, self._processes, self._before, after)
@@ -63,6 +63,14 @@ def family(pid: int) -> list[psutil.Process]:
     """A process and all below it."""
     root = psutil.Process(pid)
     return [root, *root.children(recursive=True)]
+
+
+def cpu_s(process: psutil.Process) -> float:
+    """Processor seconds that a process took so far; 0 where it is gone."""
+    with suppress(psutil.NoSuchProcess):
+        times = process.cpu_times()
+        return float(times.user + times.system)
+    return 0.0
 
 
 def listener(url: str) -> int | None:
@@ -104,13 +112,6 @@ def _describe(
             memory_mb = process.memory_full_info().pss / 1e6
             found.append(Process(name, memory_mb, after[index] - before[index]))
     return tuple(found)
-
-
-def _cpu_s(process: psutil.Process) -> float:
-    with suppress(psutil.NoSuchProcess):
-        times = process.cpu_times()
-        return float(times.user + times.system)
-    return 0.0
 
 
 def _taken(processes: Sequence[psutil.Process]) -> int:

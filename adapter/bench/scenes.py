@@ -35,6 +35,11 @@ def preview(image: Image.Image) -> bytes:
     """A picture as Immich sends it: JPEG, at most 1440 px long."""
     image = image.convert("RGB")
     image.thumbnail((LONG_SIDE, LONG_SIDE), Image.Resampling.LANCZOS)
+    return jpeg(image)
+
+
+def jpeg(image: Image.Image) -> bytes:
+    """An RGB picture in the quality of Immich's previews."""
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=QUALITY)
     return buffer.getvalue()

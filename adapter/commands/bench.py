@@ -3,6 +3,7 @@
 import json
 import shlex
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -12,105 +13,80 @@ from rich.console import Console
 
 from adapter import settings
 from adapter.bench.scenarios import Mix, choose
-from adapter.errors import SetupError
+from adapter.commands.extras import bench_extra
 
-SERVICE, LOAD, OUTPUT = "What is measured", "Load", "Report"
+service_option, load_option, report_option = (
+    partial(typer.Option, rich_help_panel=panel) for panel in ("What is measured", "Load", "Report")
+)
 
 
 def bench(
     url: Annotated[
         str | None,
-        typer.Option(
-            help="A running service.",
-            show_default="one is started, and stopped at the end",
-            rich_help_panel=SERVICE,
-        ),
+        service_option(help="A running service.", show_default="one is started, and stopped at the end"),
     ] = None,
     triton_url: Annotated[
         str | None,
-        typer.Option(
-            help="The Triton of that service, so that its stages are seen.", rich_help_panel=SERVICE
-        ),
+        service_option(help="The Triton of that service, so that its stages are seen."),
     ] = None,
     baseline: Annotated[
         list[str] | None,
-        typer.Option(
+        service_option(
             help="What to compare with: the URL of another server, such as an original Immich container, or "
-            "`in-process`, the same graphs in one process: the limit. May be repeated.",
-            rich_help_panel=SERVICE,
+            "`in-process`, the same graphs in one process: the limit. May be repeated."
         ),
     ] = None,
-    clip: Annotated[
-        str, typer.Option(help="Model for pictures and texts.", rich_help_panel=SERVICE)
-    ] = "stand-in-ViT-B-32",
-    faces: Annotated[
-        str, typer.Option(help="Model for group photos.", rich_help_panel=SERVICE)
-    ] = "stand-in-buffalo_l",
-    ocr: Annotated[str, typer.Option(help="Model for pages.", rich_help_panel=SERVICE)] = "demo-ocr",
+    clip: Annotated[str, service_option(help="Model for pictures and texts.")] = "stand-in-ViT-B-32",
+    faces: Annotated[str, service_option(help="Model for group photos.")] = "stand-in-buffalo_l",
+    ocr: Annotated[str, service_option(help="Model for pages.")] = "demo-ocr",
     models: Annotated[
         Path | None,
-        typer.Option(help="Folder of the models, as of `serve`.", rich_help_panel=SERVICE),
+        service_option(help="Folder of the models, as of `serve`."),
     ] = None,
     state: Annotated[
         Path | None,
-        typer.Option(
-            help="Folder for prepared models.",
-            show_default="~/.cache/immich-triton",
-            rich_help_panel=SERVICE,
-        ),
+        service_option(help="Folder for prepared models.", show_default="~/.cache/immich-triton"),
     ] = None,
     mix: Annotated[
         list[Mix] | None,
-        typer.Option(
+        load_option(
             help="One kind of request alone; default: Immich's default mix; search: a search while eight indexing "
             "requests are in flight. May be repeated.",
             show_default="all of them",
-            rich_help_panel=LOAD,
         ),
     ] = None,
     concurrency: Annotated[
         str | None,
-        typer.Option(
-            help="Requests in flight, for the mixes of one kind.",
-            show_default="1,16; groups 1,8; pages 1,4",
-            rich_help_panel=LOAD,
+        load_option(
+            help="Requests in flight, for the mixes of one kind.", show_default="1,16; groups 1,8; pages 1,4"
         ),
     ] = None,
     pictures: Annotated[
         Path | None,
-        typer.Option(
+        load_option(
             help="Folder of your own pictures, of which twelve are taken.",
             show_default="drawn ones",
             exists=True,
             file_okay=False,
-            rich_help_panel=LOAD,
         ),
     ] = None,
     duration: Annotated[
         float,
-        typer.Option(
-            help="Seconds that each run measures; longer where requests are slow.",
-            min=0.1,
-            rich_help_panel=LOAD,
-        ),
+        load_option(help="Seconds that each run measures; longer where requests are slow.", min=0.1),
     ] = 2.0,
-    warm_up: Annotated[
-        float, typer.Option(help="Seconds of load before them.", min=0, rich_help_panel=LOAD)
-    ] = 0.5,
+    warm_up: Annotated[float, load_option(help="Seconds of load before them.", min=0)] = 0.5,
     rounds: Annotated[
         int,
-        typer.Option(
-            help="Runs of every scenario on every server, in alternation; medians are reported.",
-            min=1,
-            rich_help_panel=LOAD,
+        load_option(
+            help="Runs of every scenario on every server, in alternation; medians are reported.", min=1
         ),
     ] = 3,
-    json_file: Annotated[
-        Path, typer.Option("--json", help="Where the figures go.", dir_okay=False, rich_help_panel=OUTPUT)
-    ] = Path("out/bench.json"),
-    html_file: Annotated[
-        Path, typer.Option("--html", help="Where the report goes.", dir_okay=False, rich_help_panel=OUTPUT)
-    ] = Path("out/bench.html"),
+    json_file: Annotated[Path, report_option("--json", help="Where the figures go.", dir_okay=False)] = Path(
+        "out/bench.json"
+    ),
+    html_file: Annotated[Path, report_option("--html", help="Where the report goes.", dir_okay=False)] = Path(
+        "out/bench.html"
+    ),
 ) -> None:
     """Measures throughput, latency, processor time and memory under the loads that Immich makes; checks every answer.
 
@@ -122,14 +98,10 @@ def bench(
     To compare with the original: --url http://nas:3003 --baseline http://nas:3004 --clip ViT-B-32__openai
     --faces buffalo_l --ocr PP-OCRv5_mobile
     """
-    try:
+    with bench_extra():
         from adapter.bench import html, opening, run, table
         from adapter.bench.load import Timing
         from adapter.bench.workloads import Models
-    except ModuleNotFoundError as error:
-        raise SetupError(
-            f"{error.name} is missing, which benchmarks need. Install it with: pip install 'immich-triton[bench]'"
-        ) from error
     chosen = settings.load(cache_folder=models, state_folder=state)
     console = Console()
     plan = opening.Plan(

@@ -9,7 +9,7 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
-from adapter.errors import SetupError
+from adapter.commands.extras import bench_extra
 
 ROWS = {
     "per_second": "requests a second",
@@ -30,12 +30,8 @@ def bench_adapter(
     json_output: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
 ) -> None:
     """Measures the adapter alone, on one core, before a stand-in for Triton that answers at once."""
-    try:
+    with bench_extra():
         from adapter.bench.adapter_alone import measure
-    except ModuleNotFoundError as error:
-        raise SetupError(
-            f"{error.name} is missing, which benchmarks need. Install it with: pip install 'immich-triton[bench]'"
-        ) from error
     cost = asdict(uvloop.run(measure(duration, size, concurrency)))
     if json_output:
         typer.echo(json.dumps(cost))

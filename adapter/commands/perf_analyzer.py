@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from adapter import logs, settings
+from adapter.commands.extras import bench_extra
 from adapter.errors import SetupError
 from adapter.models.catalog import Catalog
 from adapter.models.demo import build_demo_models
@@ -42,12 +43,8 @@ def perf_analyzer(
     Without a model it measures those of the demo. Options that are not its own, such as `--measurement-interval 5000`,
     are handed on to perf_analyzer. It is taken from the PATH, or run in NVIDIA's SDK container.
     """
-    try:
+    with bench_extra():
         from adapter.perf_analyzer import plot
-    except ModuleNotFoundError as error:
-        raise SetupError(
-            f"{error.name} is missing, which plots need. Install it with: pip install 'immich-triton[bench]'"
-        ) from error
     chosen = settings.load()
     logs.set_up("warning", color=not chosen.no_color)
     named = {TaskName.CLIP: clip, TaskName.FACES: faces, TaskName.OCR: ocr}

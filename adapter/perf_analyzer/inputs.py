@@ -1,7 +1,6 @@
 """What perf_analyzer sends: the file for its option `--input-data`, for each public model."""
 
 import base64
-import io
 import struct
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from adapter.bench.scenes import LANDSCAPE, jpeg
 from adapter.demo.faces import draw_crowd
 from adapter.demo.page import draw_letter
 from adapter.models.demo.pictures import sample_pictures
@@ -66,9 +66,7 @@ _INPUTS: Mapping[tuple[TaskName, TypeName], Callable[[], Iterator[Row]]] = {
 
 def _encode(pixels: NDArray[np.uint8]) -> bytes:
     """As a preview: what Immich sends."""
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).resize((1440, 1080)).save(buffer, "JPEG", quality=80)
-    return buffer.getvalue()
+    return jpeg(Image.fromarray(pixels).resize(LANDSCAPE))
 
 
 def _element(value: bytes) -> dict[str, object]:
