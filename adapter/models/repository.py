@@ -15,7 +15,7 @@ from filelock import FileLock
 from adapter.models.config import Model, render
 from adapter.protocol import Part, TaskName
 
-FORMAT = 2
+FORMAT = 3
 """Raised when the generator writes something else for the same sources: everything is then prepared anew."""
 
 VERSION = "1"
