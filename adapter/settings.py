@@ -169,8 +169,8 @@ which takes minutes, and are kept in the volume `engines`."""
     precision: Precision = Field(Precision.FP32, alias="IMMICH_TRITON_PRECISION")
     """`fp32`: as published. `fp16`, with IMMICH_TRITON_DEVICE=gpu: CLIP and face vectors in half precision. \
 `int8`, on a CPU: CLIP's transformers in 8-bit integers, 1.5 times as fast, or two to three times where the CPU has \
-VNNI. Vectors move: `immich-triton models prepare` tells by how much, and a model whose vectors move too far is refused. After a \
-change the search index (with `fp16` the faces too) must be rebuilt in Immich, or old and new vectors mix."""
+VNNI. Vectors move: `immich-triton models prepare` tells by how much, and a model that moves too far is refused. \
+After a change the search index (with `fp16` the faces too) must be rebuilt in Immich, or old and new vectors mix."""
 
     triton_port: int = Field(0, alias="IMMICH_TRITON_PORT", ge=0, le=65535)
     """Loopback port of the embedded Triton; 0 takes a free one."""
