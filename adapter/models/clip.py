@@ -124,6 +124,7 @@ def generate_textual(source: Path, name: str, staging: Path, preferences: Prefer
             preferences,
             graph=graph_file,
             half=graph.half,
+            urgent=True,
         ),
         Model(
             name,

@@ -33,7 +33,7 @@ class Model:
 
     Either `backend` (with its parameters) or `steps` (an ensemble) is given. `kind` is where its instances run:
     on a GPU, on the first that Triton sees. `engines` is where TensorRT keeps what it makes of the graph, if it is to
-    run it. `half` says that the graph computes in float16.
+    run it. `half` says that the graph computes in float16, `urgent` that the model goes before others on a CPU.
     """
 
     name: str
@@ -46,6 +46,7 @@ class Model:
     instances: int = 1
     engines: str = ""
     half: bool = False
+    urgent: bool = False
     parameters: Mapping[str, str] = field(default_factory=dict)
     steps: Sequence[Step] = ()
 
@@ -85,12 +86,17 @@ def _schedule(model: Model) -> list[str]:
 
 
 def _optimization(model: Model) -> list[str]:
-    """What the C++ backend shall do to the graph.
+    """What the backend shall do to the graph, and how soon.
 
     A graph in float16 is optimised as it was when it was measured: not up to layouts for CPUs, where the runtime
-    crashes on some (microsoft/onnxruntime, issue 28392).
+    crashes on some (microsoft/onnxruntime, issue 28392). Triton runs the threads of a model at nice level 5, and at 0
+    with `PRIORITY_MAX`.
     """
-    parts = [*(["graph { level: 1 }"] if model.half else []), *(_accelerator(model) if model.engines else [])]
+    parts = [
+        *(["graph { level: 1 }"] if model.half else []),
+        *(["priority: PRIORITY_MAX"] if model.urgent else []),
+        *(_accelerator(model) if model.engines else []),
+    ]
     return ["optimization {\n" + "\n".join(map(_indent, parts)) + "\n}"] if parts else []
 
 

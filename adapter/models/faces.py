@@ -9,7 +9,16 @@ from adapter.models.config import Model, Step, Tensor
 from adapter.models.precision import reduce_precision, sample_count
 from adapter.models.repository import GRAPH, Draft, Family, Preferences, version_folder
 from adapter.models.rewrite import PIXELS, Normalisation, Recipe, RewriteError, prepare_graph
-from adapter.models.steps import IMAGE, IMAGE_SIZE, OnCpu, draft, embedding_of, for_device, graph_model, same
+from adapter.models.steps import (
+    CPU_BATCH,
+    IMAGE,
+    IMAGE_SIZE,
+    draft,
+    embedding_of,
+    for_device,
+    graph_model,
+    same,
+)
 from transforms.faces import classify_heads
 
 DETECTOR_SIZE = 640
@@ -56,7 +65,7 @@ def generate_detection(source: Path, name: str, staging: Path, preferences: Pref
             heads,
             preferences,
             graph=version_folder(staging, detector) / GRAPH,
-            on_cpu=OnCpu(batch=1, instances=2),
+            cpu_batch=2,
         ),
         Model(
             postprocess,
@@ -102,7 +111,6 @@ def generate_recognition(source: Path, name: str, staging: Path, preferences: Pr
             preferences,
             graph=graph_file,
             half=graph.half,
-            on_cpu=OnCpu(apart=True),
         ),
         Model(
             name,
@@ -113,6 +121,8 @@ def generate_recognition(source: Path, name: str, staging: Path, preferences: Pr
         ),
     ]
     limit = preferences.max_batch_size_faces
+    if preferences.device == "cpu":
+        limit = min(limit, CPU_BATCH)
     return draft([replace(model, max_batch_size=limit) for model in models], graph)
 
 

@@ -9,7 +9,7 @@ from adapter.models.graph_file import RewriteError, read
 from adapter.models.ocr_graph import CERTAINTIES, CLASSES, write_recognizer
 from adapter.models.repository import GRAPH, Draft, Family, Preferences, version_folder
 from adapter.models.rewrite import PIXELS, Normalisation, Recipe, prepare_graph
-from adapter.models.steps import IMAGE, IMAGE_SIZE, OnCpu, draft, flag, graph_model, same
+from adapter.models.steps import IMAGE, IMAGE_SIZE, draft, flag, graph_model, same
 from transforms.ocr_detection import LEVEL_SCALE, MEAN_LEVEL
 from transforms.ocr_recognition import LINE_HEIGHT_PX, read_characters
 
@@ -76,7 +76,7 @@ def generate_detection(source: Path, name: str, staging: Path, preferences: Pref
             [CANVAS],
             [replace(MAP, name=output)],
             preferences,
-            on_cpu=OnCpu(batch=1),
+            cpu_batch=1,
         ),
         Model(
             postprocess,
@@ -132,7 +132,7 @@ def generate_recognition(source: Path, name: str, staging: Path, preferences: Pr
             [replace(BATCH, name=entry)],
             STEPS,
             preferences,
-            on_cpu=OnCpu(instances=2),
+            apart=True,
         ),
         Model(
             ctc,

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from adapter.models.config import Model, Tensor, without_batching
@@ -24,24 +24,11 @@ two, and no convolution is searched for anew. A CPU reads the last one only."""
 
 
 SHRINKAGE = "memory.enable_memory_arena_shrinkage"
-"""Gives back after each run what it took, so that the largest does not keep its memory. On a CPU this costs no time."""
+"""What a run took is given back, so that the largest does not keep it; our own backend does so after large runs."""
 
 
-@dataclass(frozen=True)
-class OnCpu:
-    """How a CPU runs a graph. What is best was measured: docs/performance.md.
-
-    Attributes:
-        batch: items that Triton gathers for one run.
-        instances: processes, each with weights of its own and its share of the cores.
-        apart: whether the items of a batch are run side by side, on one core each, instead of together on all.
-    """
-
-    batch: int = 8
-    instances: int = 1
-    apart: bool = False
-
-
+CPU_BATCH = 8
+"""Items of one run on a CPU, where nothing else was measured to be better: docs/performance.md."""
 GPU_BATCH = 32
 """Items of one run on a GPU, where a graph's input has one shape."""
 ENGINES = "/engines"
@@ -62,14 +49,18 @@ def graph_model(
     *,
     graph: Path | None = None,
     half: bool = False,
-    on_cpu: OnCpu = OnCpu(),
+    urgent: bool = False,
+    cpu_batch: int = CPU_BATCH,
+    apart: bool = False,
 ) -> Model:
     """A model that runs a graph: on a GPU where there is one.
 
     Args:
         graph: the prepared file, where the input has one shape or a few; none where its shapes vary.
         half: whether it computes in float16.
-        on_cpu: how it is run where there is no GPU.
+        urgent: whether somebody waits for the answer, so that it goes before others.
+        cpu_batch: items that Triton gathers for one run where there is no GPU.
+        apart: for a graph that Triton must not batch: whether a CPU may run the items of its first axis side by side.
     """
     threads = {
         "intra_op_thread_count": preferences.intra_op_threads,
@@ -77,7 +68,9 @@ def graph_model(
     }
     parameters = {key: str(count) for key, count in threads.items() if count}
     if graph is None:
-        parameters |= SHAPES_VARY
+        parameters |= {**SHAPES_VARY, SHRINKAGE: f"{preferences.device}:0"}
+    if apart and preferences.device == "cpu":
+        parameters["items"] = "apart"
     model = Model(
         name,
         comment,
@@ -86,25 +79,18 @@ def graph_model(
         backend="onnxruntime",
         kind="KIND_AUTO",
         half=half,
+        urgent=urgent,
         parameters=parameters,
     )
     if preferences.device == "gpu":
         return _on_gpu(model, preferences, graph)
-    apart = {"items": "apart"} if on_cpu.apart else {}
-    return replace(
-        model,
-        max_batch_size=on_cpu.batch,
-        instances=on_cpu.instances,
-        parameters={**parameters, SHRINKAGE: "cpu:0", **apart},
-    )
+    return replace(model, max_batch_size=cpu_batch)
 
 
 def _on_gpu(model: Model, preferences: Preferences, graph: Path | None) -> Model:
     parameters = {**model.parameters, "arena_extend_strategy": "1", "cudnn_conv_algo_search": "1"}
-    if graph is None:
-        parameters[SHRINKAGE] = "gpu:0"
-        if preferences.gpu_memory_mib:
-            parameters["gpu_mem_limit"] = str(preferences.gpu_memory_mib * 2**20)
+    if graph is None and preferences.gpu_memory_mib:
+        parameters["gpu_mem_limit"] = str(preferences.gpu_memory_mib * 2**20)
     return replace(
         model,
         kind="KIND_GPU",

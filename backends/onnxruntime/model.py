@@ -7,7 +7,7 @@ when the model is loaded.
 import ctypes
 import json
 import os
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, wait
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,11 @@ _LEVELS = {
     2: ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
 }
 
+_NICE = {"PRIORITY_MAX": 0, "PRIORITY_DEFAULT": 5, "PRIORITY_MIN": 19}
+_SHRINKAGE = "memory.enable_memory_arena_shrinkage"
+_LARGE_INPUT_BYTES = 4 * 2**20
+_CPUS = Path("/sys/devices/system/cpu")
+
 
 class TritonPythonModel:
     def initialize(self, args):
@@ -30,15 +35,15 @@ class TritonPythonModel:
         path = Path(args["model_repository"]) / args["model_version"] / name
         if not path.exists():
             raise pb_utils.TritonModelException(f"{path} does not exist")
-        self._run_options = _run_options(self._config)
-        self._session = ort.InferenceSession(
-            path, session_options(self._config), providers=["CPUExecutionProvider"]
-        )
+        _take_priority(self._config)
+        options = session_options(self._config)
+        self._lanes = options.intra_op_num_threads if _may_be_split(self._config) else 1
+        self._shrinks = "cpu" in _parameters(self._config).get(_SHRINKAGE, "")
+        self._session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         _give_back_memory()
         self._inputs = [tensor["name"] for tensor in self._config["input"]]
         self._outputs = [tensor["name"] for tensor in self._config["output"]]
         self._batched = self._config["max_batch_size"] > 0
-        self._pool = ThreadPoolExecutor(_cores()) if _runs_items_apart(self._config) else None
         self._check_graph()
 
     def execute(self, requests):
@@ -63,14 +68,41 @@ class TritonPythonModel:
         return [self._response(share) for share in shares]
 
     def _run(self, feed):
-        if self._pool is None:
-            return self._session.run(self._outputs, feed, self._run_options)
-        count = len(feed[self._inputs[0]])
-        items = [{name: array[index : index + 1] for name, array in feed.items()} for index in range(count)]
-        answers = self._pool.map(
-            lambda item: self._session.run(self._outputs, item, self._run_options), items
-        )
-        return [np.concatenate(column) for column in zip(*answers, strict=True)]
+        """The outputs of a feed, which is run in shares side by side, where it has several items.
+
+        Each share keeps one of the session's threads busy. So nothing waits for a thread that has lost its core to
+        another model, as it does where all threads share each operator; and a single item still gets every thread.
+        """
+        options = self._run_options(feed)
+        first, *others = self._shares(feed)
+        started = [self._start(share, options) for share in others]
+        try:
+            answers = [self._session.run(self._outputs, first, options)]
+        finally:
+            wait(started)
+        answers += [future.result() for future in started]
+        return [_join(column) for column in zip(*answers, strict=True)]
+
+    def _shares(self, feed):
+        lanes = min(self._lanes, len(feed[self._inputs[0]]))
+        if lanes < 2:
+            return [feed]
+        columns = zip(*(np.array_split(array, lanes) for array in feed.values()), strict=True)
+        return [dict(zip(feed, column, strict=True)) for column in columns]
+
+    def _start(self, feed, options):
+        """Runs on one of the threads of the session, which otherwise help the one that calls `run`."""
+        future = Future()
+        self._session.run_async(self._outputs, feed, _settle, future, options)
+        return future
+
+    def _run_options(self, feed):
+        """Has the memory of an unusually large run given back: to do so after each run costs a quarter of its time."""
+        if not self._shrinks or sum(array.nbytes for array in feed.values()) <= _LARGE_INPUT_BYTES:
+            return None
+        options = ort.RunOptions()
+        options.add_run_config_entry(_SHRINKAGE, "cpu:0")
+        return options
 
     def _response(self, arrays):
         named = zip(self._outputs, arrays, strict=True)
@@ -96,12 +128,12 @@ def session_options(config):
 
     Source: triton-inference-server/onnxruntime_backend, README, "Model Config Options".
     """
-    parameters = {key: value["string_value"] for key, value in config.get("parameters", {}).items()}
+    parameters = _parameters(config)
     options = ort.SessionOptions()
     options.log_severity_level = 3
     level = int(config.get("optimization", {}).get("graph", {}).get("level", 0))
     options.graph_optimization_level = _LEVELS[level]
-    options.intra_op_num_threads = int(parameters.get("intra_op_thread_count", 0)) or _share_of_cores(config)
+    options.intra_op_num_threads = int(parameters.get("intra_op_thread_count", 0)) or _cores()
     options.inter_op_num_threads = int(parameters.get("inter_op_thread_count", 0))
     if parameters.get("execution_mode", "0") == "1":
         options.execution_mode = ort.ExecutionMode.ORT_PARALLEL
@@ -112,32 +144,49 @@ def session_options(config):
     return options
 
 
-def _share_of_cores(config):
-    """Threads of one run: one where items are run side by side, else what falls to one of several instances.
+def _take_priority(config):
+    """Lets the kernel run models in the order of their priorities, at the levels that Triton gives to its own threads.
 
-    A single instance has 0, which is one a core.
+    Must be called before a session starts its threads, which inherit the level.
+
+    Source: triton-inference-server/core, `GetCpuNiceLevel`.
     """
-    instances = sum(group["count"] for group in config.get("instance_group", []))
-    if _runs_items_apart(config):
-        return 1
-    return max(1, _cores() // instances) if instances > 1 else 0
+    level = _NICE[config.get("optimization", {}).get("priority", "PRIORITY_DEFAULT")]
+    servers = os.getpriority(os.PRIO_PROCESS, os.getppid())
+    os.nice(max(0, servers + level - os.nice(0)))  # only root may lower it
 
 
-def _runs_items_apart(config):
-    """A parameter of ours, which the C++ backend does not read."""
-    return config.get("parameters", {}).get("items", {}).get("string_value") == "apart"
+def _parameters(config):
+    return {key: value["string_value"] for key, value in config.get("parameters", {}).items()}
+
+
+def _may_be_split(config):
+    """Whether the first axis holds items that do not influence each other.
+
+    `items` is a parameter of ours, for models that Triton must not batch; the C++ backend does not read it.
+    """
+    return config["max_batch_size"] > 0 or _parameters(config).get("items") == "apart"
 
 
 def _cores():
-    return len(os.sched_getaffinity(0))
+    """How many cores this process may use; two threads of one core count once, for they share its arithmetic units.
+
+    It is said to ONNX Runtime, whose own default is to bind threads to cores, the same ones for every model.
+    """
+    allowed = os.sched_getaffinity(0)
+    try:
+        siblings = {(_CPUS / f"cpu{number}/topology/thread_siblings_list").read_text() for number in allowed}
+    except OSError:
+        return len(allowed)
+    return len(siblings)
 
 
-def _run_options(config):
-    options = ort.RunOptions()
-    shrink = config.get("parameters", {}).get("memory.enable_memory_arena_shrinkage")
-    if shrink and "cpu" in shrink["string_value"]:
-        options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
-    return options
+def _settle(outputs, future, error):
+    """Called by `run_async` when it is done. `error` is empty, or what went wrong."""
+    if error:
+        future.set_exception(RuntimeError(error))
+    else:
+        future.set_result(outputs)
 
 
 def _give_back_memory():

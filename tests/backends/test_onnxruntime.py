@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -71,16 +72,31 @@ def rows(*first: float, width: int = 2) -> Floats:
 
 
 class Recorder:
-    """A session that notes the batches it is given."""
+    """A session that notes the batches it is given: to run while its caller waits, and beside that."""
 
     def __init__(self, session: ort.InferenceSession) -> None:
         self._session = session
         self.batches: list[int] = []
+        self.beside: list[int] = []
+        self.options: list[ort.RunOptions | None] = []
 
-    def run(self, outputs: list[str], feeds: dict[str, Floats], options: ort.RunOptions) -> list[Any]:
+    def run(self, outputs: list[str], feeds: dict[str, Floats], options: ort.RunOptions | None) -> list[Any]:
         self.batches.append(len(next(iter(feeds.values()))))
+        self.options.append(options)
         answers: list[Any] = self._session.run(outputs, feeds, options)
         return answers
+
+    def run_async(
+        self, outputs: list[str], feeds: dict[str, Floats], then: Any, data: Any, options: Any
+    ) -> None:
+        self.beside.append(len(next(iter(feeds.values()))))
+        self._session.run_async(outputs, feeds, then, data, options)
+
+
+def record(step: Step) -> Recorder:
+    """Puts a recorder before the session of a loaded step."""
+    step.model._session = recorder = Recorder(step.model._session)
+    return recorder
 
 
 @pytest.fixture
@@ -90,25 +106,27 @@ def graph(tmp_path: Path) -> Path:
 
 
 class TestBatches:
-    def test_items_apart_are_run_one_by_one_on_a_core_each(self, load: Load, graph: Path) -> None:
-        step = load(config(parameters={"items": "apart"}))
-        assert step.model._session.get_session_options().intra_op_num_threads == 1
-        step.model._session = recorder = Recorder(step.model._session)
-        sent = [rows(1, 2), rows(3)]
-        answers = step.run(*(InferenceRequest(x=x) for x in sent))
-        assert recorder.batches == [1, 1, 1]
-        for x, answer in zip(sent, answers, strict=True):
-            np.testing.assert_array_equal(arrays(answer)["double"], x + x)
-
-    def test_requests_are_joined_and_every_one_gets_its_own_rows(self, load: Load, graph: Path) -> None:
-        step = load(config())
-        step.model._session = recorder = Recorder(step.model._session)
+    @pytest.mark.parametrize(
+        ("threads", "batches", "beside"),
+        [(1, [6], []), (2, [3], [3]), (4, [2], [2, 1, 1]), (8, [1], [1] * 5)],
+    )
+    def test_requests_are_joined_and_shared_out_to_the_threads(
+        self, load: Load, graph: Path, threads: int, batches: list[int], beside: list[int]
+    ) -> None:
+        step = load(config(parameters={"intra_op_thread_count": str(threads)}))
+        recorder = record(step)
         sent = [rows(1), rows(2, 3, 4), rows(5, 6)]
         answers = step.run(*(InferenceRequest(x=x) for x in sent))
-        assert recorder.batches == [6], "they were not run as one batch"
+        assert (recorder.batches, recorder.beside) == (batches, beside)
         for x, answer in zip(sent, answers, strict=True):
             np.testing.assert_array_equal(arrays(answer)["double"], x + x)
             np.testing.assert_array_equal(arrays(answer)["square"], x * x)
+
+    def test_an_item_alone_has_every_thread(self, load: Load, graph: Path) -> None:
+        step = load(config(parameters={"intra_op_thread_count": "4"}))
+        recorder = record(step)
+        step.run(InferenceRequest(x=rows(1)))
+        assert (recorder.batches, recorder.beside) == ([1], [])
 
     def test_a_request_alone_is_answered_as_it_is(self, load: Load, graph: Path) -> None:
         (answer,) = load(config()).run(InferenceRequest(x=rows(1, 2)))
@@ -130,9 +148,14 @@ class TestBatches:
         first, second = load(config(outputs=[SQUARE])).run(*(InferenceRequest(x=rows(n)) for n in (2.0, 3.0)))
         assert (arrays(first)["square"][0, 0], arrays(second)["square"][0, 0]) == (4, 9)
 
-    def test_a_request_that_the_runtime_fails_on_fails_alone(self, load: Load, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("threads", ["1", "3"])
+    def test_a_request_that_the_runtime_fails_on_fails_alone(
+        self, load: Load, tmp_path: Path, threads: str
+    ) -> None:
         save(tmp_path, look_up())
-        step = load(config([Tensor("index", "INT64", (1,))], [Tensor("found", "FP32", (1,))]))
+        parameters = {"intra_op_thread_count": threads}
+        tensors = [Tensor("index", "INT64", (1,))], [Tensor("found", "FP32", (1,))]
+        step = load(config(*tensors, parameters=parameters))
         indices = [[[0]], [[99]], [[2], [1]]]
         requests = [InferenceRequest(index=np.array(index, np.int64)) for index in indices]
         first, bad, last = step.run(*requests)
@@ -157,13 +180,23 @@ class TestWithoutBatching:
 
     def test_requests_of_any_shape_are_run_one_by_one(self, load: Load, graph: Path) -> None:
         dims = (-1, -1)
-        step = load(config([Tensor("x", "FP32", dims)], [Tensor("double", "FP32", dims)], max_batch_size=0))
-        step.model._session = recorder = Recorder(step.model._session)
+        tensors = [Tensor("x", "FP32", dims)], [Tensor("double", "FP32", dims)]
+        step = load(config(*tensors, 0, {"intra_op_thread_count": "2"}))
+        recorder = record(step)
         sent = [rows(1, 2, width=3), rows(3, width=5), rows(4, width=1)]
         answers = step.run(*(InferenceRequest(x=x) for x in sent))
-        assert recorder.batches == [2, 1, 1]
+        assert (recorder.batches, recorder.beside) == ([2, 1, 1], [])
         for x, answer in zip(sent, answers, strict=True):
             np.testing.assert_array_equal(arrays(answer)["double"], x + x)
+
+    def test_items_that_stand_apart_are_shared_out_to_the_threads(self, load: Load, graph: Path) -> None:
+        dims = (-1, -1)
+        tensors = [Tensor("x", "FP32", dims)], [Tensor("double", "FP32", dims)]
+        step = load(config(*tensors, 0, {"intra_op_thread_count": "2", "items": "apart"}))
+        recorder = record(step)
+        (answer,) = step.run(InferenceRequest(x=rows(1, 2, 3)))
+        assert (recorder.batches, recorder.beside) == ([2], [1])
+        np.testing.assert_array_equal(arrays(answer)["double"], 2 * rows(1, 2, 3))
 
     def test_one_failure_leaves_the_others_alone(self, load: Load, tmp_path: Path) -> None:
         save(tmp_path, look_up())
@@ -190,16 +223,27 @@ class TestConfig:
         options = self.options(load, intra_op_thread_count="3", inter_op_thread_count="2")
         assert (options.intra_op_num_threads, options.inter_op_num_threads) == (3, 2)
 
-    def test_several_instances_share_the_cores(self, load: Load, graph: Path) -> None:
-        twice = config()
-        twice.instance_group.add(count=2)
-        options = load(twice).model._session.get_session_options()
-        assert options.intra_op_num_threads == max(1, len(os.sched_getaffinity(0)) // 2)
+    def test_threads_are_one_a_core_where_the_config_says_none(self, load: Load, graph: Path) -> None:
+        assert 1 <= self.options(load).intra_op_num_threads <= len(os.sched_getaffinity(0))
+
+    @pytest.mark.parametrize(("priority", "lower"), [("MAX", 0), ("DEFAULT", 5), ("MIN", 19)])
+    def test_models_run_in_the_order_of_their_priorities(
+        self, load: Load, graph: Path, priority: str, lower: int
+    ) -> None:
+        first = config()
+        first.optimization.priority = first.optimization.ModelPriority.Value(f"PRIORITY_{priority}")
+
+        def level() -> int:
+            load(first)
+            return os.nice(0)
+
+        with ThreadPoolExecutor(1) as thread:  # a level is a thread's own, and cannot be taken back
+            found = thread.submit(level).result()
+        assert found == min(19, max(os.nice(0), os.getpriority(os.PRIO_PROCESS, os.getppid()) + lower))
 
     def test_without_parameters_the_runtimes_defaults_hold(self, load: Load, graph: Path) -> None:
         options, plain = self.options(load), ort.SessionOptions()
         for name in (
-            "intra_op_num_threads",
             "inter_op_num_threads",
             "execution_mode",
             "enable_cpu_mem_arena",
@@ -234,12 +278,19 @@ class TestConfig:
         options = load(leveled).model._session.get_session_options()
         assert options.graph_optimization_level == meaning
 
-    def test_the_arena_shrinks_after_each_run_where_that_is_asked_for(self, load: Load, graph: Path) -> None:
+    @pytest.mark.parametrize(
+        ("asked", "width", "shrinks"), [("cpu:0", 2**21, True), ("cpu:0", 2, False), ("gpu:0", 2**21, False)]
+    )
+    def test_the_arena_shrinks_after_a_large_run_where_that_is_asked_for(
+        self, load: Load, graph: Path, asked: str, width: int, shrinks: bool
+    ) -> None:
         key = "memory.enable_memory_arena_shrinkage"
-        step = load(config(parameters={key: "cpu:0"}))
-        assert step.model._run_options.get_run_config_entry(key) == "cpu:0"
-        first, second = step.run(InferenceRequest(x=rows(1)), InferenceRequest(x=rows(2)))
-        assert (arrays(first)["double"][0, 0], arrays(second)["double"][0, 0]) == (2, 4)
+        step = load(config(parameters={key: asked}))
+        recorder = record(step)
+        (answer,) = step.run(InferenceRequest(x=rows(1, width=width)))
+        (options,) = recorder.options
+        assert (options.get_run_config_entry(key) if options else None) == ("cpu:0" if shrinks else None)
+        assert arrays(answer)["double"][0, 0] == 2
 
     def test_waiting_threads_do_not_spin(self, load: Load, graph: Path) -> None:
         assert self.options(load).get_session_config_entry("session.intra_op.allow_spinning") == "0"

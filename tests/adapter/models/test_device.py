@@ -10,13 +10,14 @@ from onnx import TensorProto
 from adapter.models.families import FAMILIES
 from adapter.models.graph_file import read
 from adapter.models.repository import Preferences, prepare
-from adapter.models.steps import GPU_BATCH
+from adapter.models.steps import CPU_BATCH, GPU_BATCH
 from tests.support import defaults
 from tests.support.configs import container_faults, faults, parse, read_repository
 
 pytestmark = pytest.mark.slow
 
 KIND_GPU, KIND_CPU = 1, 2  # of ModelInstanceGroup
+PRIORITY_MAX = 1  # of ModelOptimizationPolicy
 OCR = ("PP-OCRv5_mobile.detection.detector", "PP-OCRv5_mobile.recognition.recognizer")
 FIXED = (
     "ViT-B-32__openai.visual.encoder",
@@ -116,12 +117,22 @@ def test_a_cpu_takes_one_page_at_a_time_and_a_gpu_several(gpu: Path, write: Writ
     assert (config(write(), OCR[0]).max_batch_size, config(gpu, OCR[0]).max_batch_size) == (1, 8)
 
 
-def test_a_cpu_runs_two_face_detectors_and_faces_side_by_side(gpu: Path, write: Write) -> None:
+def test_a_cpu_takes_fewer_photos_and_faces_at_a_time_than_a_gpu(gpu: Path, write: Write) -> None:
     cpu = write()
-    detector = config(cpu, "buffalo_l.detection.detector")
-    assert (detector.max_batch_size, detector.instance_group[0].count) == (1, 2)
-    faces = "buffalo_l.recognition.encoder"
-    assert (parameters(cpu, faces).get("items"), parameters(gpu, faces).get("items")) == ("apart", None)
+    sizes = [[config(folder, model).max_batch_size for model in FIXED[2:]] for folder in (cpu, gpu)]
+    assert sizes == [[2, CPU_BATCH], [GPU_BATCH, Preferences().max_batch_size_faces]]
+    few = write(max_batch_size_faces=3)
+    assert config(few, FIXED[3]).max_batch_size == config(few, "buffalo_l.recognition").max_batch_size == 3
+
+
+def test_a_cpu_may_run_the_lines_of_a_group_side_by_side(gpu: Path, write: Write) -> None:
+    assert [parameters(folder, OCR[1]).get("items") for folder in (write(), gpu)] == ["apart", None]
+
+
+def test_a_search_goes_before_indexing(gpu: Path, write: Write) -> None:
+    for folder in (gpu, write()):
+        priorities = {model: config(folder, model).optimization.priority for model in (*FIXED, *OCR)}
+        assert [model for model, priority in priorities.items() if priority == PRIORITY_MAX] == [FIXED[1]]
 
 
 def test_tensorrt_is_told_every_shape_and_keeps_full_precision(tensorrt: Path) -> None:
