@@ -1,6 +1,7 @@
 """Multipart forms in memory: a part grows in one buffer, which then is its value."""
 
 from collections.abc import AsyncIterable
+from functools import lru_cache
 from io import BytesIO
 
 from python_multipart.exceptions import FormParserError
@@ -70,10 +71,7 @@ class _Reader:
         self._header_name = self._header_value = b""
 
     def end_headers(self) -> None:
-        options = parse_options_header(self._disposition)[1]
-        if b"name" not in options:
-            raise BadInput('The Content-Disposition header field "name" must be provided.')
-        self._name, self._is_file = _text(options[b"name"]), b"filename" in options
+        self._name, self._is_file = _name_of(self._disposition)
         self._files += self._is_file
         self._plain += not self._is_file
         if self._files > MAX_FILES:
@@ -89,6 +87,15 @@ class _Reader:
     def end(self) -> None:
         value = self._content.getvalue()
         self.fields[self._name] = value if self._is_file else _text(value)
+
+
+@lru_cache
+def _name_of(disposition: bytes) -> tuple[str, bool]:
+    """The field's name, and whether it is a file. Clients write the same few lines again and again."""
+    options = parse_options_header(disposition)[1]
+    if b"name" not in options:
+        raise BadInput('The Content-Disposition header field "name" must be provided.')
+    return _text(options[b"name"]), b"filename" in options
 
 
 def _text(value: bytes) -> str:

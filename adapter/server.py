@@ -23,6 +23,8 @@ from adapter.settings import Settings
 
 log = logging.getLogger(__name__)
 
+GARBAGE_EVERY = 10_000
+"""Objects made between two looks for cycles among them: some requests. Python's default is several looks a request."""
 GRACE_S = 4
 """Time that running requests have to finish once the service is told to stop."""
 
@@ -70,6 +72,7 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
     async with open_service(settings) as service, exposed(service.metrics, settings.metrics_listen):
         gc.collect()
         gc.freeze()  # what is here now stays: no later collection looks at it again
+        gc.set_threshold(GARBAGE_EVERY)
         server = _Server(_uvicorn_config(settings, service), service)
         _on_stop_signals(lambda: server.handle_exit(signal.SIGINT, None))
         await server.serve(sockets=[listener])

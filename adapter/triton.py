@@ -71,6 +71,7 @@ class Triton:
         self._key = {REPOSITORY_KEY_HEADER: repository_key} if repository_key else {}
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0),
+            cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=timeout_s),
             skip_auto_headers=["Accept-Encoding"],  # with it, Triton would compress every tensor
         )

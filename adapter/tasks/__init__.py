@@ -35,6 +35,8 @@ Task = Callable[[Engine, Mapping[TypeName, Entry], Payload], Coroutine[Any, Any,
 
 async def gather(*work: Coroutine[Any, Any, T]) -> list[T]:
     """Runs all at once. The first error is raised as itself, after the others were cancelled."""
+    if len(work) == 1:
+        return [await work[0]]
     try:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(one) for one in work]
