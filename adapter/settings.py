@@ -205,14 +205,14 @@ After a change the search index (with `fp16` the faces too) must be rebuilt in I
     """Seconds between two looks for models that are idle."""
 
     max_batch_size_faces: int = Field(16, alias="MACHINE_LEARNING_MAX_BATCH_SIZE__FACIAL_RECOGNITION", gt=0)
-    """Most faces, of one picture or of several, that are recognised in one run."""
+    """Most faces, of one picture or of several, that are recognised in one run; on a CPU 8 are the most."""
 
     ocr_buckets: bool = Field(False, alias="IMMICH_TRITON_OCR_BUCKETS")
     """Pad pages and lines to a short list of sizes, so that a GPU's memory stays small. Characters change: \
 see docs/decisions.md."""
 
     intra_op_threads: int = Field(0, alias="MACHINE_LEARNING_MODEL_INTRA_OP_THREADS", ge=0)
-    """Threads of one model's run on a CPU; 0 is what docs/performance.md found best, one a core for most."""
+    """Threads of one model's process on a CPU; 0 is one a core."""
 
     inter_op_threads: int = Field(0, alias="MACHINE_LEARNING_MODEL_INTER_OP_THREADS", ge=0)
     """Threads between the operators of one model's run on a CPU; 0 is sequential."""
