@@ -36,6 +36,7 @@ COPY --from=build /opt/triton /opt/triton
 COPY docker/triton-entrypoint docker/check-http /usr/local/bin/
 ENV PATH=/opt/triton/pytriton/tritonserver/bin:${PATH} \
     LD_LIBRARY_PATH=/opt/triton/nvidia_pytriton.libs \
+    MALLOC_ARENA_MAX=2 \
     PYTHONDONTWRITEBYTECODE=1 \
     TRITON_BACKENDS=/opt/triton/backends
 # Fails the build, rather than the first request, where something is missing.
