@@ -1,10 +1,10 @@
 """How the log looks: lines for people on a terminal, JSON for machines otherwise. Set up once, by the command line."""
 
+import json
 import logging
 import sys
 from datetime import UTC, datetime
 
-import orjson
 from rich.console import Console
 from rich.highlighter import NullHighlighter
 from rich.logging import RichHandler
@@ -63,4 +63,4 @@ class _JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
-        return orjson.dumps(entry).decode()
+        return json.dumps(entry, ensure_ascii=False)

@@ -97,7 +97,7 @@ class TritonPythonModel:
         return future
 
     def _run_options(self, feed):
-        """Has the memory of an unusually large run given back: to do so after each run costs a quarter of its time."""
+        """Has the memory of an unusually large run given back: to do so after each run costs a seventh of its time."""
         if not self._shrinks or sum(array.nbytes for array in feed.values()) <= _LARGE_INPUT_BYTES:
             return None
         options = ort.RunOptions()
