@@ -1,11 +1,13 @@
 """The real service, started once for all tests that want it."""
 
+import json
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.support.golden import comparable
 from tests.support.server import Server
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
@@ -24,6 +26,15 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """`immich-triton serve` with its embedded Triton, over the small models where they are."""
     with Server(tmp_path_factory.mktemp("state"), models=SHARED / "models") as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def golden_cases(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of the golden cases, as far as this processor can give the original's answers."""
+    file = tmp_path_factory.mktemp("golden") / "cases.json"
+    cases = json.loads((shared / "golden/cases.json").read_text())
+    file.write_text(json.dumps([comparable(case) for case in cases]))
+    return file
 
 
 @pytest.fixture
