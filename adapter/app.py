@@ -14,7 +14,7 @@ from adapter.errors import BadInput, EngineUnavailable, ServiceError
 from adapter.forms import declared_size, read_form
 from adapter.metrics import Stage
 from adapter.protocol import Entries, Part, Payload, TaskName, check_payload, parse_entries
-from adapter.request_log import Account, RequestLog
+from adapter.requests import Account, RequestLog
 from adapter.security import protect
 from adapter.service import Service
 from adapter.tasks import Answer, ImageSize, Task, clip, faces, gather, ocr

@@ -9,7 +9,6 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from adapter import demo as demonstration
 from adapter import logs, server, settings
 from adapter.cli_models import app as models_app
 from adapter.commands import predict
@@ -20,6 +19,7 @@ from adapter.commands.perf_analyzer import perf_analyzer
 from adapter.commands.settings_page import markdown
 from adapter.errors import ServiceError, SetupError
 from adapter.protocol import TaskName
+from demo import show as demonstration
 
 JsonOption = Annotated[bool, typer.Option("--json", help="For scripts.")]
 app = typer.Typer(

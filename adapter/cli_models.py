@@ -15,14 +15,14 @@ from rich.table import Table
 from adapter import logs, settings
 from adapter.commands import models
 from adapter.errors import SetupError
-from adapter.models.catalog import Catalog
-from adapter.models.demo import build_demo_models
-from adapter.models.fetch.download import Downloads
-from adapter.models.fetch.integrity import verify as verify_files
-from adapter.models.fetch.lockfile import LockfileError
-from adapter.models.standins import build_standins
+from adapter.preparation.catalog import Catalog
+from adapter.preparation.fetch.download import Downloads
+from adapter.preparation.fetch.integrity import verify as verify_files
+from adapter.preparation.fetch.lockfile import LockfileError
 from adapter.protocol import Part, TaskName
 from adapter.settings import Settings
+from bench.standins import build_standins
+from demo.models import build_demo_models
 
 app = typer.Typer(help="The models in the cache folder, and what is made of them.", no_args_is_help=True)
 

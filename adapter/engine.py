@@ -8,9 +8,9 @@ import numpy as np
 
 from adapter.errors import BadInput, EngineUnavailable, WrongAnswer
 from adapter.metrics import Metrics
-from adapter.models.registry import Registry
-from adapter.models.repository import Prepared
+from adapter.preparation.repository import Prepared
 from adapter.protocol import Part
+from adapter.registry import Registry
 from adapter.triton import Arrays, Gone, NotLoaded, Rejected, StubDead, Triton, TritonError, Unreachable
 
 log = logging.getLogger(__name__)

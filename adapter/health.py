@@ -4,8 +4,8 @@ import asyncio
 import logging
 import time
 
-from adapter.models.registry import Registry
 from adapter.protocol import Part
+from adapter.registry import Registry
 from adapter.tasks import gather
 from adapter.triton import Triton
 

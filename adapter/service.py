@@ -12,15 +12,15 @@ from adapter.engine import Engine
 from adapter.errors import SetupError
 from adapter.health import Health
 from adapter.metrics import Metrics
-from adapter.models.catalog import Catalog, is_known
-from adapter.models.demo import build_demo_models
-from adapter.models.fetch.download import Downloads
-from adapter.models.registry import Registry
-from adapter.models.repository import Preferences, Prepared
-from adapter.models.worker import prepare_apart
+from adapter.preparation.catalog import Catalog, is_known
+from adapter.preparation.fetch.download import Downloads
+from adapter.preparation.repository import Preferences, Prepared
+from adapter.preparation.worker import prepare_apart
 from adapter.protocol import Part, TaskName, TypeName
+from adapter.registry import Registry
 from adapter.settings import Device, Settings
 from adapter.triton import Triton
+from demo.models import build_demo_models
 
 
 @dataclass(frozen=True)

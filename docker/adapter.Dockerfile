@@ -13,6 +13,7 @@ RUN python3 -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb")
     && find /opt/python -type d -name tests -prune -exec rm -r {} +
 COPY README.md LICENSE /build/
 COPY adapter /build/adapter
+COPY demo /build/demo
 COPY transforms /build/transforms
 COPY backends /build/backends
 RUN pip install --no-cache-dir --no-deps --target /opt/app .
@@ -34,7 +35,7 @@ ENV PATH=/opt/app/bin:${PATH} \
     IMMICH_TRITON_STATE_FOLDER=/state \
     MACHINE_LEARNING_CACHE_FOLDER=/cache
 # Fails the build, rather than the first request, where something is missing.
-RUN immich-triton version && python3 -c 'import adapter.server, adapter.models.worker'
+RUN immich-triton version && python3 -c 'import adapter.server, adapter.preparation.worker'
 USER 10001:10001
 EXPOSE 3003
 CMD ["immich-triton", "serve"]

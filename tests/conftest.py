@@ -9,8 +9,7 @@ import pytest
 
 from tests.support.golden import comparable
 from tests.support.server import Server
-
-SHARED = Path(__file__).resolve().parents[2] / "shared"
+from tests.support.shared import SHARED
 
 
 @pytest.fixture(scope="session")

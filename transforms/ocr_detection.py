@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from transforms import images
+from transforms.reading_order import reading_order
 
 STRIDE = 32  # the detector halves its input five times
 MIN_SIDE_PX = 32
@@ -36,7 +37,6 @@ UNCLIP_RATIO = 1.6
 MIN_TEXT_PX = 3  # short side on the canvas, before the box is grown
 MIN_BOX_PX = 5  # and after
 MAX_SLIVER_PX = 3  # in the picture: boxes no wider or higher than this are dropped
-NEW_LINE_PX = 10
 
 
 class ScoreMode(StrEnum):
@@ -162,24 +162,6 @@ def find_lines(
     kept = np.flatnonzero(~_is_sliver(boxes))
     order = kept[reading_order(boxes[kept])]
     return Lines(boxes[order], scores[order])
-
-
-def reading_order(boxes: NDArray[np.float32]) -> NDArray[np.intp]:
-    """The order in which lines are read: sorted by top, a new row where it grows by 10 px or more; then by left.
-
-    Args:
-        boxes: float32 (n, 4, 2), corners (x, y) from top left, in pixels.
-
-    Returns:
-        int (n,), indices into `boxes`.
-
-    Source: RapidOCR, TextDetector.sorted_boxes.
-    """
-    left, top = boxes[:, 0, 0], boxes[:, 0, 1]
-    by_top = np.argsort(top, kind="stable")
-    row = np.cumsum(np.diff(top[by_top], prepend=top[by_top][:1]) >= NEW_LINE_PX)
-    order: NDArray[np.intp] = by_top[np.lexsort((left[by_top], row))]
-    return order
 
 
 def _to_stride(side: float) -> int:

@@ -12,8 +12,8 @@ import uvloop
 from rich.console import Console
 
 from adapter import settings
-from adapter.bench.scenarios import Mix, choose
 from adapter.commands.extras import bench_extra
+from bench.scenarios import Mix, choose
 
 service_option, load_option, report_option = (
     partial(typer.Option, rich_help_panel=panel) for panel in ("What is measured", "Load", "Report")
@@ -99,9 +99,9 @@ def bench(
     --faces buffalo_l --ocr PP-OCRv5_mobile
     """
     with bench_extra():
-        from adapter.bench import html, opening, run, table
-        from adapter.bench.load import Timing
-        from adapter.bench.workloads import Models
+        from bench import html, opening, run, table
+        from bench.load import Timing
+        from bench.workloads import Models
     chosen = settings.load(cache_folder=models, state_folder=state)
     console = Console()
     plan = opening.Plan(

@@ -31,7 +31,7 @@ def bench_adapter(
 ) -> None:
     """Measures the adapter alone, on one core, before a stand-in for Triton that answers at once."""
     with bench_extra():
-        from adapter.bench.adapter_alone import measure
+        from bench.adapter_alone import measure
     cost = asdict(uvloop.run(measure(duration, size, concurrency)))
     if json_output:
         typer.echo(json.dumps(cost))

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from adapter.errors import SetupError
-from adapter.models.catalog import KNOWN, Catalog
-from adapter.models.families import FAMILIES
-from adapter.models.fetch.download import Downloads
-from adapter.models.fetch.lockfile import Lockfile
-from adapter.models.repository import MANIFEST, Prepared
+from adapter.preparation.catalog import KNOWN, Catalog
+from adapter.preparation.families import FAMILIES
+from adapter.preparation.fetch.download import Downloads
+from adapter.preparation.fetch.lockfile import Lockfile
+from adapter.preparation.repository import MANIFEST, Prepared
 from adapter.protocol import Part, TaskName, clean_name
 from adapter.service import prepare_part
 from adapter.settings import Settings

@@ -11,13 +11,13 @@ from rich.console import Console
 from adapter import logs, settings
 from adapter.commands.extras import bench_extra
 from adapter.errors import SetupError
-from adapter.models.catalog import Catalog
-from adapter.models.demo import build_demo_models
-from adapter.models.families import FAMILIES
-from adapter.perf_analyzer import figures
-from adapter.perf_analyzer.measuring import Measured, measure
+from adapter.preparation.catalog import Catalog
+from adapter.preparation.families import FAMILIES
 from adapter.protocol import Part, TaskName, TypeName
 from adapter.settings import Settings
+from bench.perf_analyzer import figures
+from bench.perf_analyzer.measuring import Measured, measure
+from demo.models import build_demo_models
 
 ModelOption = Annotated[str | None, typer.Option(help="Model of the task, by Immich's name.")]
 
@@ -44,7 +44,7 @@ def perf_analyzer(
     are handed on to perf_analyzer. It is taken from the PATH, or run in NVIDIA's SDK container.
     """
     with bench_extra():
-        from adapter.perf_analyzer import plot
+        from bench.perf_analyzer import plot
     chosen = settings.load()
     logs.set_up("warning", color=not chosen.no_color)
     named = {TaskName.CLIP: clip, TaskName.FACES: faces, TaskName.OCR: ocr}

@@ -10,7 +10,7 @@ from adapter.engine import Engine
 from adapter.protocol import Entry, Payload, TypeName
 from adapter.tasks import Answer, ImageSize, gather
 from adapter.triton import Arrays, bytes_tensor
-from transforms.ocr_detection import reading_order
+from transforms.reading_order import reading_order
 
 CHANNELS = 3
 

@@ -15,9 +15,9 @@ from adapter.app import create_app
 from adapter.engine import Engine
 from adapter.errors import BadInput, ModelUnavailable
 from adapter.health import Health
-from adapter.models.catalog import Catalog
-from adapter.models.registry import Registry
+from adapter.preparation.catalog import Catalog
 from adapter.protocol import Part
+from adapter.registry import Registry
 from adapter.service import Service
 from adapter.settings import Settings
 from adapter.triton import Arrays, Triton

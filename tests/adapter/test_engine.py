@@ -8,8 +8,8 @@ import pytest
 
 from adapter.engine import BREAKDOWNS, RETRY_S, Engine
 from adapter.errors import BadInput, EngineUnavailable, ModelUnavailable, WrongAnswer
-from adapter.models.registry import Registry
 from adapter.protocol import Part, TaskName, TypeName
+from adapter.registry import Registry
 from adapter.triton import (
     Arrays,
     Gone,

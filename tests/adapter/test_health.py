@@ -11,8 +11,8 @@ import pytest
 from adapter import health
 from adapter.errors import ModelUnavailable
 from adapter.health import GRACE_S, PRELOAD_RETRY_S, PROBE_S, Health
-from adapter.models.registry import Registry
 from adapter.protocol import Part, TaskName, TypeName
+from adapter.registry import Registry
 from adapter.triton import Triton
 from tests.support.clock import play, settle
 from tests.support.triton import FakePreparation, FakeTriton

@@ -10,9 +10,9 @@ import pytest
 from adapter.embedded import free_port
 from adapter.errors import ModelUnavailable, SetupError
 from adapter.metrics import UNKNOWN, Metrics, Progress, Stage, exposed
-from adapter.models.registry import Registry
 from adapter.protocol import Part, TaskName, TypeName
-from adapter.request_log import Account, RequestLog
+from adapter.registry import Registry
+from adapter.requests import Account, RequestLog
 from adapter.triton import Triton
 from tests.support.clock import play
 from tests.support.triton import FakePreparation, FakeTriton

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from adapter.bench import pb_utils
+from bench import pb_utils
 from tests.support.configs import Config
 from tests.support.step import Step
 

@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 from tritonclient.grpc.model_config_pb2 import TYPE_INT64
 
-from adapter.bench.pb_utils import InferenceRequest, TritonError
+from bench.pb_utils import InferenceRequest, TritonError
 from tests.support import standins
 from tests.support.pictures import jpeg, png
 from tests.support.step import Step, arrays, committed, fault, texts

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from adapter.bench.pb_utils import InferenceRequest, TritonError
+from bench.pb_utils import InferenceRequest, TritonError
 from tests.support.pictures import noise, png
 from tests.support.standins import HEADS
 from tests.support.step import Step, arrays, committed, fault, texts

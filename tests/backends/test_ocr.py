@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from adapter.bench.pb_utils import InferenceRequest, TritonError
+from bench.pb_utils import InferenceRequest, TritonError
 from tests.support.pictures import noise, png
 from tests.support.step import Step, arrays, committed, fault, texts
 from transforms import ocr_recognition

@@ -13,8 +13,8 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from adapter.bench.pb_utils import InferenceRequest, TritonError, TritonModelException
-from adapter.models.config import Model, Tensor, render
+from adapter.preparation.triton_models.config import Model, Tensor, render
+from bench.pb_utils import InferenceRequest, TritonError, TritonModelException
 from tests.support.configs import Config, parse
 from tests.support.step import Step, arrays, fault
 

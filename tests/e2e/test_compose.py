@@ -13,14 +13,14 @@ import psutil
 import pytest
 from PIL import Image
 
-from adapter.models.demo.clip import NAME
+from demo.models.clip import NAME
 from tests.support.compose import DOCKER_INIT, Stack, compose_command
+from tests.support.shared import SHARED
 
 pytestmark = pytest.mark.triton
 
 SERVICES = ("triton-cpu", "adapter-cpu")
 TRITON_PORTS = (8000, 8001, 8002)
-SHARED = Path(__file__).resolve().parents[3] / "shared"
 UID = "10001"
 KILL_TRITON = (
     'for f in /proc/[0-9]*/comm; do [[ $(<$f) == tritonserver ]] && kill -9 "${f//[^0-9]/}"; done; true'

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from adapter.embedded import free_port
-from adapter.models.demo.clip import NAME
+from demo.models.clip import NAME
 from tests.support.pictures import png
 from tests.support.server import Server
 

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from adapter.embedded import free_port
-from adapter.models.demo.clip import NAME
-from adapter.models.demo.pictures import sample_pictures
+from demo.models.clip import NAME
+from demo.models.pictures import sample_pictures
 from tests.support.server import Server
 
 pytestmark = [

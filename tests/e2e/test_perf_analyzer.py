@@ -15,12 +15,12 @@ from typer.testing import CliRunner
 from adapter import cli, settings
 from adapter.commands.perf_analyzer import choose
 from adapter.errors import SetupError
-from adapter.models.demo import ocr
-from adapter.perf_analyzer.inputs import input_data
-from adapter.perf_analyzer.measuring import Measured, measure
-from adapter.perf_analyzer.tool import find_tool
 from adapter.protocol import Part, TaskName, TypeName
 from adapter.settings import Settings
+from bench.perf_analyzer.inputs import input_data
+from bench.perf_analyzer.measuring import Measured, measure
+from bench.perf_analyzer.tool import find_tool
+from demo.models import ocr
 
 TEXTUAL = Part(TaskName.CLIP, TypeName.TEXTUAL, "demo-clip")
 FEW = ("--concurrency-range", "1:1", "--request-count", "8")

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from adapter.embedded import free_port
-from adapter.models.demo.clip import NAME
+from demo.models.clip import NAME
 from tests.e2e.test_node import ask
 from tests.support.server import Server
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from adapter.embedded import free_port
-from adapter.models.demo.clip import NAME as DEMO
+from demo.models.clip import NAME as DEMO
 from tests.faults.test_processes import PICTURE, stubs
 from tests.support import families, slow
 from tests.support.hub import Hub, running_hub

@@ -17,11 +17,11 @@ import numpy as np
 import psutil
 import pytest
 
-from adapter.demo.page import draw_letter
 from adapter.embedded import SHARED_MEMORY
-from adapter.models.demo import clip, ocr
-from adapter.models.demo.clip import NAME
-from adapter.models.demo.pictures import sample_pictures
+from demo.models import clip, ocr
+from demo.models.clip import NAME
+from demo.models.pictures import sample_pictures
+from demo.show.page import draw_letter
 from tests.support.server import Server
 from tests.triton.test_clip import jpeg
 from tests.triton.test_faces import entries as faces_entries

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from adapter.models.demo import build_demo_models
-from adapter.models.families import FAMILIES
-from adapter.models.repository import Preferences, prepare
+from adapter.preparation.families import FAMILIES
+from adapter.preparation.repository import Preferences, prepare
 from adapter.protocol import Part
+from demo.models import build_demo_models
 from tests.support import defaults
+from tests.support.shared import SHARED
 
 MakeRepository = Callable[[str], Path]
 
@@ -45,7 +46,7 @@ def prepare_all(cache_folder: Path, repository: Path) -> None:
 
 def _sources(name: str, folder: Path) -> Path:
     if name == "shared":
-        return Path(__file__).resolve().parents[3] / "shared" / "models"
+        return SHARED / "models"
     builders = {"defaults": defaults.build_sources, "demo": build_demo_models}
     builders[name](folder)
     return folder

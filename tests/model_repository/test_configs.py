@@ -8,8 +8,8 @@ import pytest
 from onnx import helper, numpy_helper
 from tritonclient.grpc.model_config_pb2 import TYPE_STRING
 
-from adapter.models.families import FAMILIES
-from adapter.models.repository import Preferences, prepare
+from adapter.preparation.families import FAMILIES
+from adapter.preparation.repository import Preferences, prepare
 from adapter.protocol import Part, TaskName, TypeName
 from tests.support import defaults
 from tests.support.configs import container_faults, faults, parse, read_repository

@@ -11,9 +11,8 @@ from threading import Barrier
 
 import pytest
 
-from adapter.models.config import Model, Step, Tensor, without_batching
-from adapter.models.graph_file import RewriteError
-from adapter.models.repository import (
+from adapter.preparation.graphs.file import RewriteError
+from adapter.preparation.repository import (
     MANIFEST,
     Draft,
     Family,
@@ -23,6 +22,7 @@ from adapter.models.repository import (
     prepare,
     version_folder,
 )
+from adapter.preparation.triton_models.config import Model, Step, Tensor, without_batching
 from adapter.protocol import Part, TaskName, TypeName
 from tests.support import defaults
 
@@ -295,7 +295,7 @@ class TestTogether:
             "repository": str(repository),
             "preferences": asdict(Preferences()),
         }
-        command = [sys.executable, "-m", "adapter.models.worker", json.dumps(job)]
+        command = [sys.executable, "-m", "adapter.preparation.worker", json.dumps(job)]
         workers = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
         first, second = (json.loads(worker.communicate()[0]) for worker in workers)
         assert first == second

@@ -8,10 +8,10 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from adapter.models.families import FAMILIES
-from adapter.models.graph_file import RewriteError
-from adapter.models.proof import ProofFailed
-from adapter.models.repository import Preferences, prepare
+from adapter.preparation.families import FAMILIES
+from adapter.preparation.graphs.file import RewriteError
+from adapter.preparation.graphs.proof import ProofFailed
+from adapter.preparation.repository import Preferences, prepare
 from adapter.protocol import Part, TaskName, TypeName
 from tests.support import defaults, standins
 

@@ -3,7 +3,7 @@
 import random
 from collections.abc import Mapping
 
-from adapter.bench.results import SERVED, Difference, Latency, Process, Report, Run, Scenario, Stage
+from bench.results import SERVED, Difference, Latency, Process, Report, Run, Scenario, Stage
 
 IN_PROCESS, ORIGINAL = "in-process", "http://nas:3004"
 SCENARIOS = (

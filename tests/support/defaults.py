@@ -11,8 +11,8 @@ from pathlib import Path
 
 import onnx
 
-from adapter.models.families import FAMILIES
-from adapter.models.repository import Preferences, prepare
+from adapter.preparation.families import FAMILIES
+from adapter.preparation.repository import Preferences, prepare
 from adapter.protocol import Part, TaskName, TypeName
 from tests.support import standins
 

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from adapter.models.fetch.download import Downloads
-from adapter.models.fetch.hub import Hub as Client
-from adapter.models.fetch.sources import HubRepositories, Source
+from adapter.preparation.fetch.download import Downloads
+from adapter.preparation.fetch.hub import Hub as Client
+from adapter.preparation.fetch.sources import HubRepositories, Source
 from adapter.protocol import Part, TaskName, TypeName
 from tests.support.hub import Hub, running_hub
 
@@ -50,7 +50,7 @@ FETCH = f"""
 import sys
 from pathlib import Path
 from adapter.errors import ModelUnavailable
-from adapter.models.fetch.download import Downloads
+from adapter.preparation.fetch.download import Downloads
 from adapter.protocol import Part, TaskName, TypeName
 try:
     print(Downloads(Path(sys.argv[1])).fetch(Part(TaskName.CLIP, TypeName.VISUAL, {NAME!r})))

@@ -14,7 +14,7 @@ import onnx
 from onnx import TensorProto
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
-from tests.adapter.models.graphs import FLOAT, Graph, attend, attention_tokens_first, causal_mask
+from tests.support.graphs import FLOAT, Graph, attend, attention_tokens_first, causal_mask
 
 Files = dict[str, bytes]
 

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 from tokenizers import Tokenizer
 
-from tests.adapter.models.graphs import FLOAT, Graph
 from tests.support import families
 from tests.support.families import TEXT_LENGTH
+from tests.support.graphs import FLOAT, Graph
 
 NAME = "slow-clip"
 WIDTH = 256

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tritonclient.utils import triton_to_np_dtype
 
-from adapter.bench.pb_utils import InferenceRequest, InferenceResponse, TritonError
-from adapter.models.repository import VERSION
+from adapter.preparation.repository import VERSION
+from bench.pb_utils import InferenceRequest, InferenceResponse, TritonError
 from tests.support.configs import Config, as_triton_hands_it_on, parse
 from tests.support.defaults import COMMITTED
 

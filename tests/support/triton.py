@@ -4,7 +4,7 @@ import asyncio
 from collections import defaultdict
 from typing import Any
 
-from adapter.models.repository import Prepared
+from adapter.preparation.repository import Prepared
 from adapter.protocol import Part
 from adapter.triton import Arrays
 

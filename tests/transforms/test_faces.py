@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from importlib.machinery import SourceFileLoader
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -20,10 +19,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from skimage.transform import SimilarityTransform
 
+from tests.support.shared import SHARED
 from transforms import faces
 from transforms.faces import TEMPLATE
 
-SHARED = Path(__file__).parents[2].parent / "shared"
 SHAPES = [(rows, width) for width in (1, 4, 10) for rows in (12800, 3200, 800)]
 SCORES, BOXES, LANDMARKS = 0, 3, 6  # where the published order has the heads of stride 8
 

@@ -22,10 +22,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-from adapter.models.pixels import Normalisation, normalise
+from adapter.preparation.graphs.pixels import Normalisation, normalise
+from tests.support.shared import SHARED
 from transforms import InputError, images, pillow
 
-SHARED = Path(__file__).parents[2].parent / "shared"
 LIMIT = 2_000_000
 MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "I", "I;16", "F", "HSV", "LAB")
 

@@ -18,9 +18,9 @@ from transforms.ocr_detection import (
     can_hold_text,
     canvas_size,
     find_lines,
-    reading_order,
     resize_for_detection,
 )
+from transforms.reading_order import reading_order
 
 
 def blank(height: int, width: int) -> NDArray[np.float32]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tests.support.golden import TEXT_SCORE_TOLERANCE, comparable
+from tests.support.shared import SHARED
 from transforms.ocr_detection import (
     LEVEL_SCALE,
     MEAN_LEVEL,
@@ -32,7 +33,6 @@ from transforms.ocr_recognition import (
     unpack,
 )
 
-SHARED = Path(__file__).parents[2].parent / "shared"
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(

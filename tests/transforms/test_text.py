@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import models, pre_tokenizers, processors
 
+from tests.support.shared import SHARED
 from transforms import InputError
 from transforms.flores import WEBLATE_TO_FLORES, flores_code
 from transforms.text import Tokenizer, clean
 
-SHARED = Path(__file__).parents[2].parent / "shared"
 MODEL = SHARED / "models/clip/ViT-T-32__small"
 WORDS = ["<pad>", "<s>", "</s>", "<unk>", "a", "red", "dog", "A", "deu_Latna", "eng_Latna", ",", "-", "ｅ"]
 

@@ -10,8 +10,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from adapter.models.demo.clip import NAME
-from adapter.models.demo.pictures import SAMPLE_QUERIES, sample_pictures
+from demo.models.clip import NAME
+from demo.models.pictures import SAMPLE_QUERIES, sample_pictures
 from tests.support.server import Server
 from transforms.text import Tokenizer
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from adapter.models.demo.face_graphs import NAME
-from adapter.models.demo.faces import IDENTITIES, draw_face
 from adapter.triton import Triton
+from demo.models.face_graphs import NAME
+from demo.models.faces import IDENTITIES, draw_face
 from tests.support.server import Server
 from tests.triton.test_clip import jpeg
 

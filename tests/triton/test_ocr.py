@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from adapter.demo.page import LETTER, draw_letter
-from adapter.models.demo.ocr import NAME, is_installed
+from demo.models.ocr import NAME, is_installed
+from demo.show.page import LETTER, draw_letter
 from tests.support.server import Server
 
 pytestmark = [

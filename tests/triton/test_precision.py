@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adapter.models.precision import REDUCTIONS
+from adapter.preparation.graphs.precision import REDUCTIONS
 from tests.support.server import Server
 
 pytestmark = [pytest.mark.triton, pytest.mark.slow]

@@ -5,7 +5,7 @@ import os
 import psutil
 import pytest
 
-from adapter.models.demo.clip import NAME
+from demo.models.clip import NAME
 from tests.support.pictures import jpeg
 from tests.support.server import Server
 

@@ -1,0 +1,1 @@
+"""Graphs made ready for Triton, and proven."""

@@ -1,0 +1,186 @@
+"""ONNX graphs on disk: read without their files of weights, written beside links to them."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+import onnx
+from onnx import defs, external_data_helper, inliner, version_converter
+
+from adapter.preparation.triton_models.config import Tensor
+
+MAX_IR = 10
+MAX_OPSET = 21
+"""What every Triton container that we support loads."""
+
+TRITON_TYPES: dict[int, str] = {
+    onnx.TensorProto.FLOAT: "FP32",
+    onnx.TensorProto.FLOAT16: "FP16",
+    onnx.TensorProto.DOUBLE: "FP64",
+    onnx.TensorProto.UINT8: "UINT8",
+    onnx.TensorProto.INT8: "INT8",
+    onnx.TensorProto.INT32: "INT32",
+    onnx.TensorProto.INT64: "INT64",
+    onnx.TensorProto.BOOL: "BOOL",
+}
+
+
+class RewriteError(Exception):
+    """The graph is not one that can be read, or changed in the way that was asked."""
+
+
+def read(path: Path) -> onnx.ModelProto:
+    """The graph at `path`; weights that lie in files of their own are not read.
+
+    Raises:
+        OSError: it cannot be read.
+        RewriteError: it is not ONNX.
+    """
+    content = path.read_bytes()
+    try:
+        model = onnx.load_model_from_string(content)
+    except Exception as error:  # protobuf's, which is none of ONNX's
+        raise RewriteError(f"{path} is not an ONNX graph: {error}") from error
+    if not model.graph.node:
+        raise RewriteError(f"{path} is not an ONNX graph: it holds no node")
+    return model
+
+
+def write(model: onnx.ModelProto, path: Path, source: Path) -> None:
+    """Saves a graph that was read from `source`; its weights' files are linked, or copied, beside it.
+
+    Raises:
+        OSError: it cannot be written.
+        RewriteError: a file of weights is missing, or lies outside the source's folder.
+    """
+    for location in external_locations(model):
+        _link(source.parent / location, path.parent / location)
+    path.write_bytes(model.SerializeToString())
+
+
+def copy_links(path: Path) -> None:
+    """Puts copies in the place of a graph's linked files of weights: ONNX's own loader refuses links."""
+    for location in external_locations(read(path)):
+        linked = path.parent / location
+        copy = linked.with_name(f"{linked.name}.copy")
+        shutil.copyfile(linked, copy)
+        copy.replace(linked)
+
+
+def external_locations(model: onnx.ModelProto) -> list[str]:
+    """Files that hold weights of the graph, relative to its folder.
+
+    Raises:
+        RewriteError: one is absolute or leads out of the folder.
+    """
+    found = {
+        entry.value
+        for tensor in _tensors(model.graph)
+        if external_data_helper.uses_external_data(tensor)
+        for entry in tensor.external_data
+        if entry.key == "location"
+    }
+    for location in found:
+        path = PurePosixPath(location)
+        if path.is_absolute() or ".." in path.parts or "\\" in location or not path.parts:
+            raise RewriteError(f"weights may not lie outside the graph's folder: {location!r}")
+    return sorted(found)
+
+
+def limit_versions(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The graph within `MAX_IR` and `MAX_OPSET`. Older ones stay as they are, and so do domains of others.
+
+    Raises:
+        RewriteError: its opset cannot be converted down.
+    """
+    opset = opset_of(model)
+    if opset > MAX_OPSET:
+        try:
+            model = _convert_down(model)
+        except Exception as error:  # the converter raises what its C++ throws
+            raise RewriteError(f"opset {opset} cannot be converted to {MAX_OPSET}: {error}") from error
+    model.ir_version = min(model.ir_version, MAX_IR)
+    return model
+
+
+def _convert_down(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Operators that `MAX_OPSET` does not have are first written out as what they are defined by."""
+    own = {node.op_type for node in model.graph.node if node.domain in ("", "ai.onnx")}
+    newer = [("", name) for name in sorted(own) if not _is_known(name)]
+    plain = inliner.inline_selected_functions(model, newer, inline_schema_functions=True) if newer else model
+    return version_converter.convert_version(plain, MAX_OPSET)
+
+
+def _is_known(operator: str) -> bool:
+    try:
+        defs.get_schema(operator, MAX_OPSET, "")
+    except defs.SchemaError:
+        return False
+    return True
+
+
+def opset_of(model: onnx.ModelProto) -> int:
+    """The version of ONNX's own operators that the graph is written in.
+
+    Raises:
+        RewriteError: the graph does not say.
+    """
+    versions = [entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")]
+    if not versions:
+        raise RewriteError("the graph does not say which opset it is written in")
+    return int(max(versions))
+
+
+def inputs_of(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
+    """What a caller has to give; old graphs list their weights among the inputs too."""
+    weights = {tensor.name for tensor in model.graph.initializer}
+    return [value for value in model.graph.input if value.name not in weights]
+
+
+def declared_inputs(model: onnx.ModelProto) -> tuple[Tensor, ...]:
+    """The inputs as the graph declares them, with the batch axis; -1 is variable.
+
+    Raises:
+        RewriteError: one is of a type that Triton does not know, or has no shape.
+    """
+    return tuple(
+        Tensor(value.name, triton_type(value.type.tensor_type.elem_type), _dims(value))
+        for value in inputs_of(model)
+    )
+
+
+def triton_type(elem_type: int) -> str:
+    """Triton's name of an ONNX element type, without `TYPE_`."""
+    if elem_type not in TRITON_TYPES:
+        raise RewriteError(f"Triton has no type for ONNX's {onnx.TensorProto.DataType.Name(elem_type)}")
+    return TRITON_TYPES[elem_type]
+
+
+def _dims(value: onnx.ValueInfoProto) -> tuple[int, ...]:
+    if not value.type.tensor_type.HasField("shape"):
+        raise RewriteError(f"the graph declares no shape for {value.name}")
+    return tuple(dim.dim_value or -1 for dim in value.type.tensor_type.shape.dim)
+
+
+def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    yield from graph.initializer
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("t"):
+                yield attribute.t
+            yield from attribute.tensors
+            for inner in [attribute.g] if attribute.HasField("g") else attribute.graphs:
+                yield from _tensors(inner)
+
+
+def _link(source: Path, target: Path) -> None:
+    if not source.is_file():
+        raise RewriteError(f"the graph's weights are missing: {source}")
+    if target.exists() and target.samefile(source):
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)
+    try:
+        target.hardlink_to(source.resolve())
+    except OSError:  # another file system, or one without hard links
+        shutil.copyfile(source, target)

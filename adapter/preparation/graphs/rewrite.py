@@ -1,0 +1,122 @@
+"""A published ONNX graph made ready for Triton: uint8 pictures in, batchable, and proven to say the same."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+from adapter.preparation.graphs.batching import make_batch_dynamic, pin_batch
+from adapter.preparation.graphs.file import RewriteError, declared_inputs, limit_versions, read, write
+from adapter.preparation.graphs.pixels import PIXELS, Normalisation, fold_pixels, normalise, takes_pixels
+from adapter.preparation.graphs.proof import Answer, Interface, ProofFailed, Sample, prove, run_each
+from adapter.preparation.graphs.shortening import Shortening, shorten
+from adapter.preparation.triton_models.config import Tensor
+
+__all__ = ["PIXELS", "Normalisation", "Prepared", "ProofFailed", "Recipe", "RewriteError", "prepare_graph"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a graph is prepared.
+
+    Attributes:
+        samples: three or more items that the proof is made with: an array for each input of the prepared
+            graph, without the batch axis, all of the same shapes and different from each other. With a
+            normalisation: `{"pixels": uint8 (height, width, 3)}`, RGB.
+        normalisation: what is folded into a graph that takes pictures.
+        shortening: what a graph of texts is proven with to take short ones, if it shall.
+    """
+
+    samples: Sequence[Sample]
+    normalisation: Normalisation | None = None
+    shortening: Shortening | None = None
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A graph that lies at its target, proven.
+
+    Attributes:
+        inputs, outputs: for the config; dims are without the batch axis if `batchable`, with it (1) if not.
+        batchable: whether its axis 0 is a batch of any size; if not, `max_batch_size` is 0.
+        why_not: why it is not.
+        shortened: whether it takes texts of any length up to the full one.
+        half: whether it computes in float16.
+        notes: what else the log should say of it.
+    """
+
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    batchable: bool
+    why_not: str | None = None
+    shortened: bool = False
+    half: bool = False
+    notes: tuple[str, ...] = ()
+
+
+def prepare_graph(source: Path, target: Path, recipe: Recipe) -> Prepared:
+    """Writes the graph at `source` to `target` as Triton shall run it: batchable where that could be proven.
+
+    Nothing appears at `target` but what was proven; files of weights are linked or copied beside it.
+
+    Raises:
+        OSError: a file cannot be read or written.
+        RewriteError: it is no graph, or cannot be brought into the form that the recipe asks for.
+        ProofFailed: the source itself cannot be run, or not even the form for single items gives its answers.
+    """
+    answers = run_each(source, _source_samples(source, recipe))
+    draft = target.with_name(f".{target.name}.draft")
+    try:
+        try:
+            interface, why_not = _prepare_batched(source, draft, recipe, answers), None
+        except (RewriteError, ProofFailed) as error:
+            interface, why_not = _prepare_single(source, draft, recipe, answers), str(error)
+        prepared = Prepared(interface.inputs, interface.outputs, why_not is None, why_not)
+        if recipe.shortening:
+            prepared = _shortened(source, draft, prepared, recipe.shortening)
+        draft.replace(target)
+    finally:
+        draft.unlink(missing_ok=True)
+    return prepared
+
+
+def _shortened(source: Path, draft: Path, prepared: Prepared, shortening: Shortening) -> Prepared:
+    try:
+        shorten(source, draft, shortening, batched=prepared.batchable)
+    except (RewriteError, ProofFailed) as error:
+        return replace(prepared, notes=(f"all texts are padded to the full length: {error}",))
+    inputs = [replace(tensor, dims=(*tensor.dims[:-1], -1)) for tensor in prepared.inputs]
+    return replace(prepared, inputs=tuple(inputs), shortened=True)
+
+
+def _prepare_batched(source: Path, draft: Path, recipe: Recipe, answers: Sequence[Answer]) -> Interface:
+    write(make_batch_dynamic(_read_folded(source, recipe)), draft, source)
+    return prove(draft, recipe.samples, answers, batched=True)
+
+
+def _prepare_single(source: Path, draft: Path, recipe: Recipe, answers: Sequence[Answer]) -> Interface:
+    write(pin_batch(_read_folded(source, recipe)), draft, source)
+    return prove(draft, recipe.samples, answers, batched=False)
+
+
+def _read_folded(source: Path, recipe: Recipe) -> onnx.ModelProto:
+    model = limit_versions(read(source))
+    return fold_pixels(model, recipe.normalisation) if recipe.normalisation else model
+
+
+def _source_samples(source: Path, recipe: Recipe) -> Sequence[Sample]:
+    """The recipe's samples as the source takes them."""
+    if recipe.normalisation is None:
+        return recipe.samples
+    model = read(source)
+    is_newer = takes_pixels(model)
+    (image,) = declared_inputs(model)
+    if is_newer:
+        return [{image.name: sample[PIXELS]} for sample in recipe.samples]
+    number = np.float16 if image.type == "FP16" else np.float32
+    return [
+        {image.name: normalise(sample[PIXELS][np.newaxis], recipe.normalisation)[0].astype(number)}
+        for sample in recipe.samples
+    ]

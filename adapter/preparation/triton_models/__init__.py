@@ -1,0 +1,1 @@
+"""What Triton is told of each model."""

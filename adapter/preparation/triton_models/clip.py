@@ -1,0 +1,204 @@
+"""CLIP models: what Triton is told of their two halves, and the recipes for their graphs."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from adapter.preparation.graphs import samples
+from adapter.preparation.graphs.file import declared_inputs, read
+from adapter.preparation.graphs.precision import reduce_precision, sample_count
+from adapter.preparation.graphs.rewrite import PIXELS, Normalisation, Recipe, RewriteError, prepare_graph
+from adapter.preparation.graphs.shortening import Shortening, Text, lengths_up_to
+from adapter.preparation.repository import GRAPH, Draft, Family, Preferences, version_folder
+from adapter.preparation.triton_models.config import Model, Step, Tensor
+from adapter.preparation.triton_models.shared import (
+    IMAGE,
+    IMAGE_SIZE,
+    draft,
+    embedding_of,
+    flag,
+    for_device,
+    graph_model,
+    same,
+)
+
+CONTEXT_LENGTH = 77
+"""Of a model that does not say."""
+SQUASH = "squash"
+SHORTEST = "shortest"
+
+TEXT = Tensor("text", "STRING", (1,), "UTF-8")
+LANGUAGE = Tensor("language", "STRING", (1,), "a code such as de or pt-BR; empty if not known")
+
+
+def generate_visual(source: Path, name: str, staging: Path, preferences: Preferences) -> Draft:
+    """The picture half: the steps `preprocess` and `encoder`, and the ensemble over them."""
+    config = _read_json(source / "visual/preprocess_cfg.json")
+    size = config["size"][0] if isinstance(config["size"], list) else int(config["size"])
+    pictures = [{PIXELS: picture} for picture in samples.pictures(size, size, sample_count(preferences))]
+    recipe = Recipe(
+        pictures[: samples.COUNT],
+        Normalisation(tuple(config["mean"]), tuple(config["std"]), size=(size, size)),
+    )
+    encoder, preprocess = f"{name}.encoder", f"{name}.preprocess"
+    graph_file = version_folder(staging, encoder) / GRAPH
+    full = prepare_graph(source / "visual" / GRAPH, graph_file, recipe)
+    graph = reduce_precision(full, graph_file, pictures, preferences)
+    output = embedding_of(graph)
+    pixels = Tensor(PIXELS, "UINT8", (size, size, 3), "height, width, RGB")
+    embedding = Tensor("embedding", "FP32", output.dims)
+    models = [
+        Model(
+            preprocess,
+            "image ─[decode, resize, crop]→ pixels, image_size",
+            [IMAGE],
+            [pixels, IMAGE_SIZE],
+            backend="clip_preprocess",
+            parameters={
+                "size": str(size),
+                **_resize(config, preferences),
+                "decode": preferences.clip_decode,
+                "max_pixels": str(preferences.max_pixels),
+            },
+        ),
+        graph_model(
+            encoder,
+            "pixels ─[normalise, encode]→ embedding",
+            [pixels],
+            [output],
+            preferences,
+            graph=graph_file,
+            half=graph.half,
+        ),
+        Model(
+            name,
+            "image ─[preprocess]→ pixels ─[encoder]→ embedding\n               └───────────────────→ image_size",
+            [IMAGE],
+            [embedding, IMAGE_SIZE],
+            steps=[
+                Step(preprocess, same(IMAGE), same(pixels, IMAGE_SIZE)),
+                Step(encoder, same(pixels), {output.name: "embedding"}),
+            ],
+        ),
+    ]
+    return draft(for_device(models, preferences), graph)
+
+
+def generate_textual(source: Path, name: str, staging: Path, preferences: Preferences) -> Draft:
+    """The text half: the steps `tokenize` and `encoder`, and the ensemble over them."""
+    text_config = _read_json(source / "config.json").get("text_cfg", {})
+    pad_token = _pad_token(_read_json(source / "textual/tokenizer_config.json"))
+    length = int(text_config.get("context_length", CONTEXT_LENGTH))
+    encoder, tokenize = f"{name}.encoder", f"{name}.tokenize"
+    wiring = _wiring(source / "textual" / GRAPH)
+    count = sample_count(preferences)
+    texts = _texts(source, wiring, length, pad_token, count)
+    recipe = Recipe(
+        [text.feed for text in texts[: samples.COUNT]],
+        shortening=None if preferences.tensorrt else Shortening(texts, wiring["tokens"].name),
+    )
+    graph_file = version_folder(staging, encoder) / GRAPH
+    full = prepare_graph(source / "textual" / GRAPH, graph_file, recipe)
+    graph = reduce_precision(full, graph_file, [text.feed for text in texts[:count]], preferences)
+    shutil.copyfile(source / "textual/tokenizer.json", version_folder(staging, tokenize) / "tokenizer.json")
+    output = embedding_of(graph)
+    dims = (-1 if graph.shortened else length,)
+    encoder_inputs = [Tensor(tensor.name, tensor.type, dims, "length") for tensor in wiring.values()]
+    tokens = [Tensor(public, tensor.type, dims, "length") for public, tensor in wiring.items()]
+    models = [
+        Model(
+            tokenize,
+            f"text, language ─[clean, tokenise]→ {', '.join(wiring)}",
+            [TEXT, LANGUAGE],
+            tokens,
+            backend="clip_tokenize",
+            parameters={
+                "pad_token": pad_token,
+                "context_length": str(length),
+                **({"buckets": ",".join(map(str, lengths_up_to(length)[:-1]))} if graph.shortened else {}),
+                "canonicalize": flag(text_config.get("tokenizer_kwargs", {}).get("clean") == "canonicalize"),
+                "language_prefix": flag(name.startswith("nllb")),
+            },
+        ),
+        graph_model(
+            encoder,
+            f"{', '.join(wiring)} ─[encode]→ embedding",
+            encoder_inputs,
+            [output],
+            preferences,
+            graph=graph_file,
+            half=graph.half,
+            urgent=True,
+        ),
+        Model(
+            name,
+            f"text, language ─[tokenize]→ {', '.join(wiring)} ─[encoder]→ embedding",
+            [TEXT, LANGUAGE],
+            [Tensor("embedding", "FP32", output.dims)],
+            steps=[
+                Step(tokenize, same(TEXT, LANGUAGE), same(*tokens)),
+                Step(encoder, {t.name: public for public, t in wiring.items()}, {output.name: "embedding"}),
+            ],
+        ),
+    ]
+    return draft(for_device(models, preferences), graph)
+
+
+def _resize(config: Mapping[str, Any], preferences: Preferences) -> dict[str, str]:
+    """As release 3.1 does it for every model, or as the model's file says."""
+    if preferences.clip_resize == "release":
+        return {"resize_mode": SHORTEST, "interpolation": "bicubic"}
+    mode = config.get("resize_mode", SHORTEST)
+    if mode not in (SHORTEST, SQUASH):
+        raise RewriteError(f"resize_mode {mode!r} of preprocess_cfg.json is not supported")
+    return {"resize_mode": mode, "interpolation": config.get("interpolation", "bicubic")}
+
+
+def _wiring(graph: Path) -> dict[str, Tensor]:
+    """Which input of the text graph takes the token ids and, where there is one, the attention mask."""
+    inputs = declared_inputs(read(graph))
+    masks = [tensor for tensor in inputs if "mask" in tensor.name]
+    ids = [tensor for tensor in inputs if tensor not in masks]
+    if len(ids) != 1 or len(masks) > 1 or any(t.type not in ("INT32", "INT64") for t in inputs):
+        raise RewriteError(f"the inputs are neither token ids nor ids and a mask: {inputs}")
+    return {"tokens": ids[0], **({"attention_mask": masks[0]} if masks else {})}
+
+
+def _texts(source: Path, wiring: Mapping[str, Tensor], length: int, pad_token: str, count: int) -> list[Text]:
+    """Texts to prove the graph with, by its own tokenizer: `count` short ones, then one that fills each length."""
+    tokenizer = Tokenizer.from_file(str(source / "textual/tokenizer.json"))
+    pad_id = tokenizer.token_to_id(pad_token)
+    tokenizer.enable_padding(length=length, pad_token=pad_token, pad_id=pad_id)
+    short = [(text, length) for text in samples.TEXTS[:count]]
+    filling = [(samples.LONG_TEXT, cut) for cut in lengths_up_to(length)]
+    return [_text(tokenizer, text, cut, wiring) for text, cut in (*short, *filling)]
+
+
+def _text(tokenizer: Tokenizer, text: str, cut: int, wiring: Mapping[str, Tensor]) -> Text:
+    tokenizer.enable_truncation(max_length=cut)
+    encoding = tokenizer.encode(text)
+    columns = {"tokens": encoding.ids, "attention_mask": encoding.attention_mask}
+    feed = {
+        tensor.name: np.array(columns[public], np.int32 if tensor.type == "INT32" else np.int64)
+        for public, tensor in wiring.items()
+    }
+    return Text(feed, sum(encoding.attention_mask))
+
+
+def _pad_token(config: Mapping[str, Any]) -> str:
+    token = config["pad_token"]
+    return str(token["content"] if isinstance(token, dict) else token)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(path.read_text())
+    return content
+
+
+VISUAL = Family(("visual/*",), generate_visual)
+TEXTUAL = Family(("config.json", "textual/*"), generate_textual)

@@ -1,0 +1,138 @@
+"""Face models: what Triton is told of a detector (SCRFD) and a recogniser (ArcFace), and their graphs' recipes."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from adapter.preparation.graphs import samples
+from adapter.preparation.graphs.precision import reduce_precision, sample_count
+from adapter.preparation.graphs.rewrite import PIXELS, Normalisation, Recipe, RewriteError, prepare_graph
+from adapter.preparation.repository import GRAPH, Draft, Family, Preferences, version_folder
+from adapter.preparation.triton_models.config import Model, Step, Tensor
+from adapter.preparation.triton_models.shared import (
+    CPU_BATCH,
+    IMAGE,
+    IMAGE_SIZE,
+    draft,
+    embedding_of,
+    for_device,
+    graph_model,
+    same,
+)
+from transforms.faces import classify_heads
+
+DETECTOR_SIZE = 640
+CROP_SIZE = 112
+DETECTION = Normalisation((127.5,) * 3, (128.0,) * 3, scale=None, size=(DETECTOR_SIZE, DETECTOR_SIZE))
+RECOGNITION = Normalisation((127.5,) * 3, (127.5,) * 3, scale=None, size=(CROP_SIZE, CROP_SIZE))
+
+CANVAS = Tensor(PIXELS, "UINT8", (DETECTOR_SIZE, DETECTOR_SIZE, 3), "height, width, RGB")
+PICTURE = Tensor("picture", "UINT8", (-1, -1, 3), "height, width, RGB", ragged=True)
+SCALE = Tensor("scale", "FP32", (1,), "pixels of the canvas per pixel of the picture")
+MIN_SCORE = Tensor("min_score", "FP32", (1,))
+FACES = (
+    Tensor("boxes", "FP32", (-1, 4), "face, (x1, y1, x2, y2) in pixels of the picture"),
+    Tensor("scores", "FP32", (-1,), "best first"),
+    Tensor("landmarks", "FP32", (-1, 5, 2), "face, eyes nose mouth, (x, y)"),
+    Tensor("crops", "UINT8", (-1, CROP_SIZE, CROP_SIZE, 3), "face, height, width, RGB"),
+)
+
+
+def generate_detection(source: Path, name: str, staging: Path, preferences: Preferences) -> Draft:
+    """The steps `preprocess`, `detector` and `postprocess`, and the ensemble over them."""
+    preprocess, detector, postprocess = (
+        f"{name}.{step}" for step in ("preprocess", "detector", "postprocess")
+    )
+    recipe = Recipe(
+        [{PIXELS: picture} for picture in samples.pictures(DETECTOR_SIZE, DETECTOR_SIZE)], DETECTION
+    )
+    graph = prepare_graph(source / "detection" / GRAPH, version_folder(staging, detector) / GRAPH, recipe)
+    heads = [replace(head, whole=not graph.batchable) for head in graph.outputs]
+    _check(heads)
+    models = [
+        Model(
+            preprocess,
+            "image ─[decode, letterbox]→ pixels, scale, picture, image_size",
+            [IMAGE],
+            [CANVAS, SCALE, PICTURE, IMAGE_SIZE],
+            backend="face_preprocess",
+            parameters={"size": str(DETECTOR_SIZE), "max_pixels": str(preferences.max_pixels)},
+        ),
+        graph_model(
+            detector,
+            "pixels ─[normalise, detect]→ heads",
+            [CANVAS],
+            heads,
+            preferences,
+            graph=version_folder(staging, detector) / GRAPH,
+            cpu_batch=2,
+        ),
+        Model(
+            postprocess,
+            "heads, scale, min_score, picture ─[decode, suppress, align]→ boxes, scores, landmarks, crops",
+            [*heads, SCALE, MIN_SCORE, PICTURE],
+            FACES,
+            backend="face_postprocess",
+            parameters={"size": str(DETECTOR_SIZE)},
+        ),
+        Model(
+            name,
+            "image ─[preprocess]→ pixels ─[detector]→ heads ─[postprocess]→ boxes, scores, landmarks, crops\n"
+            "            ├────────→ picture, scale ───────────────┘\n"
+            "            └────────→ image_size",
+            [IMAGE, MIN_SCORE],
+            [*FACES, IMAGE_SIZE],
+            steps=[
+                Step(preprocess, same(IMAGE), same(CANVAS, SCALE, PICTURE, IMAGE_SIZE)),
+                Step(detector, same(CANVAS), same(*heads)),
+                Step(postprocess, same(*heads, SCALE, MIN_SCORE, PICTURE), same(*FACES)),
+            ],
+        ),
+    ]
+    return draft(for_device(models, preferences), graph)
+
+
+def generate_recognition(source: Path, name: str, staging: Path, preferences: Preferences) -> Draft:
+    """The graph, and an ensemble of this one step that gives its tensors their public names."""
+    encoder = f"{name}.encoder"
+    crops = [{PIXELS: crop} for crop in samples.pictures(CROP_SIZE, CROP_SIZE, sample_count(preferences))]
+    recipe = Recipe(crops[: samples.COUNT], RECOGNITION)
+    graph_file = version_folder(staging, encoder) / GRAPH
+    full = prepare_graph(source / "recognition" / GRAPH, graph_file, recipe)
+    graph = reduce_precision(full, graph_file, crops, preferences)
+    pixels = Tensor(PIXELS, "UINT8", (CROP_SIZE, CROP_SIZE, 3), "height, width, RGB")
+    output = embedding_of(graph)
+    models = [
+        graph_model(
+            encoder,
+            "pixels ─[normalise, encode]→ embedding",
+            [pixels],
+            [output],
+            preferences,
+            graph=graph_file,
+            half=graph.half,
+        ),
+        Model(
+            name,
+            "crops ─[encoder]→ embedding",
+            [replace(pixels, name="crops")],
+            [Tensor("embedding", "FP32", output.dims)],
+            steps=[Step(encoder, {PIXELS: "crops"}, {output.name: "embedding"})],
+        ),
+    ]
+    limit = preferences.max_batch_size_faces
+    if preferences.device == "cpu":
+        limit = min(limit, CPU_BATCH)
+    return draft([replace(model, max_batch_size=limit) for model in models], graph)
+
+
+def _check(heads: Sequence[Tensor]) -> None:
+    """Refuses a detector whose outputs are not SCRFD's."""
+    try:
+        classify_heads([head.dims for head in heads], DETECTOR_SIZE)
+    except ValueError as error:
+        raise RewriteError(str(error)) from error
+
+
+DETECTION_FAMILY = Family(("detection/*",), generate_detection)
+RECOGNITION_FAMILY = Family(("recognition/*",), generate_recognition)

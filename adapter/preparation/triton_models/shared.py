@@ -1,0 +1,142 @@
+"""What the generators of all tasks share: common tensors, the model that runs a graph, and the draft they end in."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from adapter.preparation.graphs.rewrite import Prepared, RewriteError
+from adapter.preparation.repository import Draft, Preferences
+from adapter.preparation.triton_models.config import Model, Tensor, without_batching
+
+IMAGE = Tensor("image", "STRING", (1,), "an encoded picture")
+IMAGE_SIZE = Tensor("image_size", "INT32", (2,), "height, width of the picture as sent")
+
+
+def same(*tensors: Tensor) -> dict[str, str]:
+    """The map of an ensemble's step whose tensors are named alike inside and outside."""
+    return {tensor.name: tensor.name for tensor in tensors}
+
+
+SHAPES_VARY = {"arena_extend_strategy": "1", "cudnn_conv_algo_search": "1", "enable_mem_pattern": "0"}
+"""For a graph whose input has many shapes: a GPU's memory grows by what a shape needs, not by the next power of
+two, and no convolution is searched for anew. A CPU reads the last one only."""
+
+
+SHRINKAGE = "memory.enable_memory_arena_shrinkage"
+"""What a run took is given back, so that the largest does not keep it; our own backend does so after large runs."""
+
+
+CPU_BATCH = 8
+"""Items of one run on a CPU, where nothing else was measured to be better: docs/performance.md."""
+GPU_BATCH = 32
+"""Items of one run on a GPU, where a graph's input has one shape."""
+ENGINES = "/engines"
+"""Where Triton's container keeps what TensorRT made."""
+
+
+def flag(value: bool) -> str:
+    """A parameter that is on or off."""
+    return "true" if value else "false"
+
+
+def graph_model(
+    name: str,
+    comment: str,
+    inputs: Sequence[Tensor],
+    outputs: Sequence[Tensor],
+    preferences: Preferences,
+    *,
+    graph: Path | None = None,
+    half: bool = False,
+    urgent: bool = False,
+    cpu_batch: int = CPU_BATCH,
+    apart: bool = False,
+) -> Model:
+    """A model that runs a graph: on a GPU where there is one.
+
+    Args:
+        graph: the prepared file, where the input has one shape or a few; none where its shapes vary.
+        half: whether it computes in float16.
+        urgent: whether somebody waits for the answer, so that it goes before others.
+        cpu_batch: items that Triton gathers for one run where there is no GPU.
+        apart: for a graph that Triton must not batch: whether a CPU may run the items of its first axis side by side.
+    """
+    threads = {
+        "intra_op_thread_count": preferences.intra_op_threads,
+        "inter_op_thread_count": preferences.inter_op_threads,
+    }
+    parameters = {key: str(count) for key, count in threads.items() if count}
+    if graph is None:
+        parameters |= {**SHAPES_VARY, SHRINKAGE: f"{preferences.device}:0"}
+    if apart and preferences.device == "cpu":
+        parameters["items"] = "apart"
+    model = Model(
+        name,
+        comment,
+        inputs,
+        outputs,
+        backend="onnxruntime",
+        kind="KIND_AUTO",
+        half=half,
+        urgent=urgent,
+        parameters=parameters,
+    )
+    if preferences.device == "gpu":
+        return _on_gpu(model, preferences, graph)
+    return replace(model, max_batch_size=cpu_batch)
+
+
+def _on_gpu(model: Model, preferences: Preferences, graph: Path | None) -> Model:
+    parameters = {**model.parameters, "arena_extend_strategy": "1", "cudnn_conv_algo_search": "1"}
+    if graph is None and preferences.gpu_memory_mib:
+        parameters["gpu_mem_limit"] = str(preferences.gpu_memory_mib * 2**20)
+    return replace(
+        model,
+        kind="KIND_GPU",
+        instances=preferences.gpu_instances,
+        parameters=parameters,
+        engines=_engines(model, graph) if graph and preferences.tensorrt else "",
+    )
+
+
+def _engines(model: Model, graph: Path) -> str:
+    """A folder for the engines of this very graph: TensorRT itself would take an engine of the same name, made of other
+    weights."""
+    digest = hashlib.sha256()
+    for path in sorted(
+        path for path in graph.parent.rglob("*") if path.is_file()
+    ):  # weights may lie beside it
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return f"{ENGINES}/{model.name}-{digest.hexdigest()[:16]}"
+
+
+def embedding_of(graph: Prepared) -> Tensor:
+    """The graph's vector, without the batch axis: some exports give more than that.
+
+    Raises:
+        RewriteError: it gives none.
+    """
+    skip = 0 if graph.batchable else 1
+    for tensor in graph.outputs:
+        if tensor.type == "FP32" and len(tensor.dims) - skip == 1:
+            return Tensor(tensor.name, "FP32", tensor.dims[skip:])
+    raise RewriteError(f"the graph gives no float32 vector; its outputs are {graph.outputs}")
+
+
+def for_device(models: Sequence[Model], preferences: Preferences) -> Sequence[Model]:
+    """The models of a part whose graph's input has one shape: with larger batches on a GPU."""
+    if preferences.device != "gpu":
+        return models
+    return [replace(model, max_batch_size=GPU_BATCH) for model in models]
+
+
+def draft(models: Sequence[Model], *graphs: Prepared) -> Draft:
+    """The draft of a part: batched if its graphs are. The public ensemble takes what each of its steps takes."""
+    reasons = tuple(f"not batched: {graph.why_not}" for graph in graphs if not graph.batchable)
+    if reasons:
+        models = [without_batching(model) for model in models]
+    limit = min(model.max_batch_size for model in models)
+    notes = tuple(note for graph in graphs for note in graph.notes)
+    return Draft([*models[:-1], replace(models[-1], max_batch_size=limit)], (*reasons, *notes))

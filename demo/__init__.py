@@ -1,0 +1,1 @@
+"""The demonstration: models that need no download, and the show."""

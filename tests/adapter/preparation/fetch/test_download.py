@@ -1,0 +1,172 @@
+"""Fetching into the cache folder: the layout, the pinned revision, and many who ask at once."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from huggingface_hub import close_session, hf_hub_download, snapshot_download
+
+from adapter.errors import ModelUnavailable
+from adapter.preparation.fetch import lockfile
+from tests.support.downloads import (
+    GRAPH,
+    NAME,
+    REPOSITORY,
+    TEXTUAL,
+    VISUAL,
+    VISUAL_FILES,
+    Bench,
+    clip_files,
+    opened_bench,
+)
+from tests.support.hub import sha256
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    with opened_bench(tmp_path / "cache") as opened:
+        yield opened
+
+
+def test_the_stand_in_is_hub_enough_for_huggingface_hub_itself(bench: Bench, tmp_path: Path) -> None:
+    one = hf_hub_download(REPOSITORY, GRAPH, endpoint=bench.hub.url, cache_dir=tmp_path / "hf")
+    assert Path(one).read_bytes() == clip_files()[GRAPH]
+    snapshot_download(
+        REPOSITORY, endpoint=bench.hub.url, cache_dir=tmp_path / "hf", local_dir=tmp_path / "all"
+    )
+    for path, content in clip_files().items():
+        assert (tmp_path / "all" / path).read_bytes() == content
+
+
+def test_the_asked_half_and_nothing_else_is_fetched_into_immichs_layout(bench: Bench) -> None:
+    assert bench.downloads().fetch(VISUAL) == bench.folder
+    assert bench.visible() == set(VISUAL_FILES)
+    assert all((bench.folder / path).read_bytes() == clip_files()[path] for path in VISUAL_FILES)
+    assert not (bench.folder / ".download").exists()
+
+
+def test_what_is_there_is_used_as_it_is_and_nobody_is_asked(bench: Bench) -> None:
+    for path in ("visual/model.onnx", "visual/preprocess_cfg.json"):
+        (bench.folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (bench.folder / path).write_bytes(b"of an older commit")
+    assert bench.downloads().fetch(VISUAL) == bench.folder
+    assert bench.hub.requests == []
+    assert [path.name for path in bench.cache.iterdir()] == ["clip"]
+
+
+def test_every_download_that_ends_is_told_and_a_model_that_is_there_is_none(bench: Bench) -> None:
+    bench.downloads().fetch(VISUAL)
+    bench.downloads().fetch(VISUAL)
+    bench.hub.withdraw(REPOSITORY)
+    with pytest.raises(ModelUnavailable):
+        bench.downloads().fetch(TEXTUAL)
+    assert bench.ended == ["ok", "failed"]
+
+
+def test_the_second_half_comes_from_the_first_ones_commit(bench: Bench) -> None:
+    bench.downloads().fetch(VISUAL)
+    pinned = lockfile.Lockfile(bench.cache).read().revisions[REPOSITORY]
+    moved = bench.hub.publish(REPOSITORY, clip_files(seed=100))
+    bench.downloads().fetch(TEXTUAL)
+    assert moved != pinned
+    assert (bench.folder / "textual/model.onnx").read_bytes() == clip_files()["textual/model.onnx"]
+
+
+def test_the_lock_file_holds_commit_size_and_hash_of_every_file(bench: Bench) -> None:
+    bench.downloads().fetch(VISUAL)
+    lock = json.loads((bench.cache / lockfile.NAME).read_text())
+    commit = bench.hub.commit(REPOSITORY, "main")
+    assert commit is not None
+    assert lock["revisions"] == {REPOSITORY: commit[0]}
+    assert lock["files"] == {
+        f"clip/{NAME}/{path}": {
+            "size": len(clip_files()[path]),
+            "sha256": sha256(clip_files()[path]),
+            "source": f"{REPOSITORY}@{commit[0]}",
+        }
+        for path in VISUAL_FILES
+    }
+
+
+def test_a_pinned_commit_that_is_gone_is_told_and_never_replaced_by_another(bench: Bench) -> None:
+    bench.downloads().fetch(VISUAL)
+    bench.hub.withdraw(REPOSITORY)
+    bench.hub.publish(REPOSITORY, clip_files(seed=5))
+    with pytest.raises(ModelUnavailable, match=r"no longer has the pinned revision .* models remove"):
+        bench.downloads().fetch(TEXTUAL)
+
+
+def test_ten_threads_that_ask_at_once_cause_one_download(bench: Bench) -> None:
+    downloads = bench.downloads()
+    with ThreadPoolExecutor(10) as threads:
+        assert set(threads.map(downloads.fetch, [VISUAL] * 10)) == {bench.folder}
+    assert len(bench.hub.asked("resolve")) == len(VISUAL_FILES)
+
+
+def test_two_halves_at_once_are_both_fetched(bench: Bench) -> None:
+    downloads = bench.downloads()
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(downloads.fetch, [VISUAL, TEXTUAL]))
+    assert bench.visible() == {path for path in clip_files() if not path.endswith(("md", "nn"))}
+    assert len(bench.hub.asked("config.json")) == 2  # the model's, and the tokenizer's
+    assert downloads.find(VISUAL) == downloads.find(TEXTUAL) == bench.folder
+
+
+def test_coroutines_get_the_folder_too(bench: Bench) -> None:
+    downloads = bench.downloads()
+
+    async def ask() -> list[Path]:
+        return await asyncio.gather(*(downloads.obtain(VISUAL) for _ in range(3)))
+
+    assert set(asyncio.run(ask())) == {bench.folder}
+    assert len(bench.hub.asked("resolve")) == len(VISUAL_FILES)
+
+
+def test_closing_ends_a_download_under_way_and_keeps_what_arrived(bench: Bench) -> None:
+    fault = bench.hub.order(GRAPH, pause_after=100_000)
+    downloads = bench.downloads()
+    with ThreadPoolExecutor(1) as threads:
+        fetching = threads.submit(downloads.fetch, VISUAL)
+        assert fault.reached.wait(10)
+        downloads.close()
+        fault.proceed.set()
+        with pytest.raises(ModelUnavailable, match="is being stopped"):
+            fetching.result(10)
+    assert bench.visible() == set()
+    bench.downloads().fetch(VISUAL)
+    assert bench.sent_ranges()[-1] is not None
+
+
+def test_two_processes_cause_one_download(bench: Bench) -> None:
+    processes = [bench.spawn() for _ in range(2)]
+    assert [process.communicate(timeout=20)[0].strip() for process in processes] == [str(bench.folder)] * 2
+    assert len(bench.hub.asked("resolve")) == len(VISUAL_FILES)
+
+
+def test_a_process_killed_in_the_middle_leaves_nothing_visible_and_the_next_goes_on(bench: Bench) -> None:
+    fault = bench.hub.order(GRAPH, pause_after=100_000)
+    process = bench.spawn()
+    assert fault.reached.wait(20)
+    process.kill()
+    process.communicate()
+    fault.proceed.set()
+    assert bench.visible() == set()
+    bench.downloads().fetch(VISUAL)
+    assert bench.visible() == set(VISUAL_FILES)
+
+
+def test_offline_mode_says_how_to_fill_the_cache_and_asks_nobody(bench: Bench) -> None:
+    process = bench.spawn(HF_HUB_OFFLINE="1")
+    assert "HF_HUB_OFFLINE is set" in (errors := process.communicate(timeout=20)[1])
+    assert "`immich-triton models pull`" in errors
+    assert bench.hub.requests == []
+
+
+def test_sessions_can_be_closed_between(bench: Bench) -> None:
+    downloads = bench.downloads()
+    downloads.fetch(VISUAL)
+    close_session()
+    downloads.fetch(TEXTUAL)

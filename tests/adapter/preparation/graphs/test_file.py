@@ -1,0 +1,176 @@
+"""Graphs on disk: weights in files of their own stay there, and versions stay within what Triton loads."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from adapter.preparation.graphs.file import (
+    MAX_IR,
+    MAX_OPSET,
+    RewriteError,
+    declared_inputs,
+    external_locations,
+    limit_versions,
+    opset_of,
+    read,
+    write,
+)
+from adapter.preparation.graphs.proof import difference, run_each
+from adapter.preparation.triton_models.config import Tensor
+from tests.support.graphs import Graph, save
+
+
+def perceptron(opset: int = 17, ir_version: int = 8) -> onnx.ModelProto:
+    g = Graph(opset)
+    g.op("Relu", g.linear(g.input("x", ["batch", 64]), 64, 32), output="y")
+    g.output("y", ["batch", 32])
+    return g.model(ir_version)
+
+
+def save_apart(path: Path, location: str = "weights.bin") -> Path:
+    """The perceptron with its weights in a file of their own."""
+    path.parent.mkdir(parents=True)
+    onnx.save_model(
+        perceptron(),
+        path,
+        save_as_external_data=True,
+        location=location,
+        size_threshold=0,
+        convert_attribute=False,
+    )
+    return path
+
+
+def point_to(path: Path, location: str) -> None:
+    """Lets the graph at `path` look for its weights elsewhere."""
+    model = read(path)
+    for entry in model.graph.initializer[0].external_data:
+        if entry.key == "location":
+            entry.value = location
+    save(model, path)
+
+
+def test_weights_in_a_file_of_their_own_are_linked_and_not_read(tmp_path: Path) -> None:
+    source, target = save_apart(tmp_path / "source/model.onnx"), tmp_path / "target/model.onnx"
+    model = read(source)
+    assert not model.graph.initializer[0].raw_data
+    write(model, target, source)
+    assert (tmp_path / "target/weights.bin").samefile(tmp_path / "source/weights.bin")
+    sample = {"x": np.linspace(-1, 1, 64, dtype=np.float32)}
+    assert difference(run_each(source, [sample])[0]["y"], run_each(target, [sample])[0]["y"]) == 0
+
+
+def test_weights_that_are_symbolic_links_as_in_the_hubs_cache_are_followed(tmp_path: Path) -> None:
+    source, target = save_apart(tmp_path / "source/model.onnx"), tmp_path / "target/model.onnx"
+    weights = (tmp_path / "source/weights.bin").rename(tmp_path / "blob")
+    (tmp_path / "source/weights.bin").symlink_to(weights)
+    write(read(source), target, source)
+    assert (tmp_path / "target/weights.bin").samefile(weights)
+    assert not (tmp_path / "target/weights.bin").is_symlink()
+
+
+def test_writing_into_the_sources_folder_keeps_its_weights(tmp_path: Path) -> None:
+    source = save_apart(tmp_path / "source/model.onnx")
+    write(read(source), source.with_name("other.onnx"), source)
+    assert (tmp_path / "source/weights.bin").stat().st_size == 64 * 32 * 4
+
+
+def test_missing_weights_are_named(tmp_path: Path) -> None:
+    source = save_apart(tmp_path / "source/model.onnx")
+    (tmp_path / "source/weights.bin").unlink()
+    with pytest.raises(RewriteError, match=r"weights are missing: .*weights\.bin"):
+        write(read(source), tmp_path / "target/model.onnx", source)
+    assert not (tmp_path / "target/model.onnx").exists()
+
+
+@pytest.mark.parametrize("location", ["/etc/passwd", "../secret", "a/../../secret", "..\\secret", ""])
+def test_weights_outside_the_folder_are_refused(tmp_path: Path, location: str) -> None:
+    source = save_apart(tmp_path / "source/model.onnx")
+    point_to(source, location)
+    with pytest.raises(RewriteError, match="outside the graph's folder"):
+        write(read(source), tmp_path / "target/model.onnx", source)
+
+
+def test_weights_in_attributes_and_inner_graphs_are_found() -> None:
+    inner = helper.make_graph(
+        [helper.make_node("Constant", [], ["c"], value=_external("inner.bin"))], "i", [], []
+    )
+    nodes = [
+        helper.make_node("Constant", [], ["d"], value=_external("outer.bin")),
+        helper.make_node("If", ["condition"], ["e"], then_branch=inner, else_branch=inner),
+    ]
+    model = helper.make_model(helper.make_graph(nodes, "g", [], []))
+    assert external_locations(model) == ["inner.bin", "outer.bin"]
+
+
+def _external(location: str) -> onnx.TensorProto:
+    tensor = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[2], data_location=TensorProto.EXTERNAL)
+    tensor.external_data.add(key="location", value=location)
+    return tensor
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"<html>not found</html>", b"version https://git-lfs.github.com/spec/v1"]
+)
+def test_what_is_not_a_graph_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "model.onnx").write_bytes(content)
+    with pytest.raises(RewriteError, match="not an ONNX graph"):
+        read(tmp_path / "model.onnx")
+
+
+def test_a_newer_opset_is_converted_down() -> None:
+    model = limit_versions(perceptron(opset=MAX_OPSET + 1, ir_version=11))
+    assert (opset_of(model), model.ir_version) == (MAX_OPSET, MAX_IR)
+
+
+def test_an_operator_newer_than_the_opset_is_written_out(tmp_path: Path) -> None:
+    g = Graph(opset=23)
+    x = g.input("x", [1, 2, 4, 8])
+    g.op("Attention", x, x, x, output="y")
+    g.output("y", [1, 2, 4, 8])
+    source = save(g.model(ir_version=10), tmp_path / "source.onnx")
+    model = limit_versions(read(source))
+    assert opset_of(model) == MAX_OPSET
+    assert "Attention" not in {node.op_type for node in model.graph.node}
+    sample = {"x": np.random.default_rng(0).normal(size=(2, 4, 8)).astype(np.float32)}
+    answers = [run_each(path, [sample])[0]["y"] for path in (source, save(model, tmp_path / "target.onnx"))]
+    assert difference(*answers) < 1e-6
+
+
+def test_an_opset_that_cannot_be_converted_is_named() -> None:
+    g = Graph(opset=24)
+    cache = g.input("cache", [1, 4, 8])
+    g.op("TensorScatter", cache, g.input("update", [1, 2, 8]), output="y")
+    g.output("y", [1, 4, 8])
+    with pytest.raises(RewriteError, match="opset 24 cannot be converted to 21"):
+        limit_versions(g.model(ir_version=11))
+
+
+def test_older_graphs_and_domains_of_others_stay_as_they_are() -> None:
+    model = perceptron(opset=11, ir_version=6)
+    model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    before = model.SerializeToString()
+    assert limit_versions(model).SerializeToString() == before
+
+
+def test_a_graph_that_does_not_tell_its_opset_is_refused() -> None:
+    model = perceptron()
+    del model.opset_import[:]
+    with pytest.raises(RewriteError, match="which opset"):
+        limit_versions(model)
+
+
+def test_inputs_are_told_in_tritons_words_and_weights_are_none_of_them() -> None:
+    model = perceptron()
+    model.graph.input.append(helper.make_tensor_value_info("w0", TensorProto.FLOAT, [64, 32]))
+    assert declared_inputs(model) == (Tensor("x", "FP32", (-1, 64)),)
+
+
+def test_a_type_that_triton_does_not_know_is_refused() -> None:
+    g = Graph()
+    g.input("x", [1], TensorProto.COMPLEX64)
+    with pytest.raises(RewriteError, match="COMPLEX64"):
+        declared_inputs(g.model())

@@ -1,0 +1,179 @@
+"""What is written for a GPU: by the rules of the container's C++ backend, as documented; it cannot be run here."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from onnx import TensorProto
+
+from adapter.preparation.families import FAMILIES
+from adapter.preparation.graphs.file import read
+from adapter.preparation.repository import Preferences, prepare
+from adapter.preparation.triton_models.shared import CPU_BATCH, GPU_BATCH
+from tests.support import defaults
+from tests.support.configs import container_faults, faults, parse, read_repository
+
+pytestmark = pytest.mark.slow
+
+KIND_GPU, KIND_CPU = 1, 2  # of ModelInstanceGroup
+PRIORITY_MAX = 1  # of ModelOptimizationPolicy
+OCR = ("PP-OCRv5_mobile.detection.detector", "PP-OCRv5_mobile.recognition.recognizer")
+FIXED = (
+    "ViT-B-32__openai.visual.encoder",
+    "ViT-B-32__openai.textual.encoder",
+    "buffalo_l.detection.detector",
+    "buffalo_l.recognition.encoder",
+)
+
+Write = Callable[..., Path]
+
+
+@pytest.fixture(scope="module")
+def write(tmp_path_factory: pytest.TempPathFactory) -> Write:
+    """Writes the default models with preferences, into a repository of their own."""
+    cache = tmp_path_factory.mktemp("cache")
+    defaults.build_sources(cache)
+
+    def write(**preferences: Any) -> Path:
+        repository = tmp_path_factory.mktemp("state") / "model_repository"
+        for part in defaults.GRAPHS:
+            family = FAMILIES[part.task, part.type]
+            prepare(part, cache / part.task / part.name, repository, family, Preferences(**preferences))
+        return repository
+
+    return write
+
+
+@pytest.fixture(scope="module")
+def gpu(write: Write) -> Path:
+    return write(device="gpu", gpu_instances=2, gpu_memory_mib=3000)
+
+
+@pytest.fixture(scope="module")
+def tensorrt(write: Write) -> Path:
+    return write(device="gpu", tensorrt=True)
+
+
+def config(repository: Path, model: str) -> Any:
+    return parse((repository / model / "config.pbtxt").read_text())
+
+
+def half_weights(graph: Path) -> bool:
+    return any(weight.data_type == TensorProto.FLOAT16 for weight in read(graph).graph.initializer)
+
+
+def parameters(repository: Path, model: str) -> dict[str, str]:
+    found = config(repository, model).parameters
+    return {key: value.string_value for key, value in found.items()}
+
+
+def test_the_configs_are_whole_and_fit_their_graphs(gpu: Path, tensorrt: Path) -> None:
+    for repository in (gpu, tensorrt):
+        assert faults(read_repository(repository)) == []
+        for graph in sorted(repository.glob("*/1/model.onnx")):
+            assert list(container_faults(graph)) == []
+
+
+@pytest.mark.parametrize("model", [*OCR, *FIXED])
+def test_graphs_run_on_the_first_gpu_with_the_instances_asked_for(gpu: Path, model: str) -> None:
+    (group,) = config(gpu, model).instance_group
+    assert (group.kind, group.count, list(group.gpus)) == (KIND_GPU, 2, [0])
+
+
+def test_python_steps_stay_on_the_cpu(gpu: Path) -> None:
+    steps = [config(gpu, folder) for folder in read_repository(gpu) if folder not in (*OCR, *FIXED)]
+    kinds = {group.kind for step in steps if step.backend for group in step.instance_group}
+    assert kinds == {KIND_CPU}
+
+
+@pytest.mark.parametrize("model", OCR)
+def test_where_shapes_vary_the_memory_is_bounded_and_given_back(gpu: Path, model: str) -> None:
+    bounds = {
+        "arena_extend_strategy": "1",
+        "cudnn_conv_algo_search": "1",
+        "enable_mem_pattern": "0",
+        "memory.enable_memory_arena_shrinkage": "gpu:0",
+        "gpu_mem_limit": str(3000 * 2**20),
+    }
+    assert parameters(gpu, model) == bounds
+
+
+def test_no_limit_is_written_for_none(write: Write) -> None:
+    assert "gpu_mem_limit" not in parameters(write(device="gpu", gpu_memory_mib=0), OCR[0])
+
+
+@pytest.mark.parametrize("model", FIXED[:3])
+def test_batches_are_larger_where_the_shape_is_one(gpu: Path, model: str) -> None:
+    public = ".".join(model.split(".")[:-1])
+    assert config(gpu, model).max_batch_size == config(gpu, public).max_batch_size == GPU_BATCH
+
+
+def test_faces_are_batched_as_the_setting_says(gpu: Path) -> None:
+    assert config(gpu, FIXED[3]).max_batch_size == Preferences().max_batch_size_faces
+
+
+def test_a_cpu_takes_one_page_at_a_time_and_a_gpu_several(gpu: Path, write: Write) -> None:
+    assert (config(write(), OCR[0]).max_batch_size, config(gpu, OCR[0]).max_batch_size) == (1, 8)
+
+
+def test_a_cpu_takes_fewer_photos_and_faces_at_a_time_than_a_gpu(gpu: Path, write: Write) -> None:
+    cpu = write()
+    sizes = [[config(folder, model).max_batch_size for model in FIXED[2:]] for folder in (cpu, gpu)]
+    assert sizes == [[2, CPU_BATCH], [GPU_BATCH, Preferences().max_batch_size_faces]]
+    few = write(max_batch_size_faces=3)
+    assert config(few, FIXED[3]).max_batch_size == config(few, "buffalo_l.recognition").max_batch_size == 3
+
+
+def test_a_cpu_may_run_the_lines_of_a_group_side_by_side(gpu: Path, write: Write) -> None:
+    assert [parameters(folder, OCR[1]).get("items") for folder in (write(), gpu)] == ["apart", None]
+
+
+def test_a_search_goes_before_indexing(gpu: Path, write: Write) -> None:
+    for folder in (gpu, write()):
+        priorities = {model: config(folder, model).optimization.priority for model in (*FIXED, *OCR)}
+        assert [model for model, priority in priorities.items() if priority == PRIORITY_MAX] == [FIXED[1]]
+
+
+def test_tensorrt_is_told_every_shape_and_keeps_full_precision(tensorrt: Path) -> None:
+    (accelerator,) = config(tensorrt, FIXED[0]).optimization.execution_accelerators.gpu_execution_accelerator
+    options = dict(accelerator.parameters)
+    assert accelerator.name == "tensorrt"
+    assert options["precision_mode"] == "FP32"
+    assert [options[f"trt_profile_{bound}_shapes"] for bound in ("min", "opt", "max")] == [
+        f"pixels:{batch}x224x224x3" for batch in (1, GPU_BATCH // 4, GPU_BATCH)
+    ]
+
+
+def test_only_encoders_are_halved_and_optimised_as_they_were_measured(write: Write) -> None:
+    repository = write(device="gpu", tensorrt=True, precision="fp16")
+    assert faults(read_repository(repository)) == []
+    for model in FIXED:
+        optimization = config(repository, model).optimization
+        (accelerator,) = optimization.execution_accelerators.gpu_execution_accelerator
+        written = (accelerator.parameters["precision_mode"], optimization.graph.level)
+        assert written == (("FP16", 1) if model.endswith("encoder") else ("FP32", 0)), model
+    kinds = {model: half_weights(repository / model / "1/model.onnx") for model in (*FIXED, *OCR)}
+    assert [model for model, half in kinds.items() if half] == [
+        model for model in FIXED if model.endswith("encoder")
+    ]
+
+
+def test_tensorrts_engines_of_two_graphs_lie_apart(tensorrt: Path) -> None:
+    folders = set()
+    for model in FIXED:
+        (accelerator,) = config(tensorrt, model).optimization.execution_accelerators.gpu_execution_accelerator
+        folders.add(accelerator.parameters["trt_engine_cache_path"])
+    assert len(folders) == len(FIXED)
+    assert all(folder.startswith("/engines/") for folder in folders)
+
+
+def test_tensorrt_is_given_texts_of_one_length(gpu: Path, tensorrt: Path) -> None:
+    lengths = [list(config(repository, FIXED[1]).input[0].dims) for repository in (gpu, tensorrt)]
+    assert lengths == [[-1], [77]]
+    assert "buckets" not in parameters(tensorrt, "ViT-B-32__openai.textual.tokenize")
+
+
+@pytest.mark.parametrize("model", OCR)
+def test_tensorrt_leaves_varying_shapes_alone(tensorrt: Path, model: str) -> None:
+    assert not config(tensorrt, model).optimization.execution_accelerators.gpu_execution_accelerator

@@ -1,0 +1,206 @@
+"""The demo model, run in-process with our own transforms: a search with it must be visibly right."""
+
+import json
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import skimage
+from numpy.typing import NDArray
+from PIL import Image
+
+from adapter.preparation.graphs.pixels import Normalisation, normalise
+from demo.models import place
+from demo.models.clip import MEAN, NAME, STD, build
+from demo.models.pictures import SAMPLE_QUERIES, sample_pictures
+from demo.models.words import SHADES
+from transforms import images
+from transforms.text import Tokenizer
+
+Vector = NDArray[np.float32]
+
+PHOTOS_FOLDER = Path(skimage.__file__).parent / "data"
+PHOTOS = {
+    "cat": "chelsea.png",
+    "cup": "coffee.png",
+    "galaxies": "hubble_deep_field.jpg",
+    "rocket": "rocket.jpg",
+    "cameraman": "camera.png",
+}
+
+
+class Clip:
+    """A model folder of Immich's cache as two functions."""
+
+    def __init__(self, folder: Path) -> None:
+        config = json.loads((folder / "textual/tokenizer_config.json").read_text())
+        self.visual = onnxruntime.InferenceSession(folder / "visual/model.onnx")
+        self.textual = onnxruntime.InferenceSession(folder / "textual/model.onnx")
+        self.tokenizer = Tokenizer(folder / "textual/tokenizer.json", pad_token=config["pad_token"])
+
+    def see(self, pictures: Iterable[NDArray[np.uint8]]) -> Vector:
+        pixels = np.stack([images.clip_pixels(Image.fromarray(picture), 224) for picture in pictures])
+        vectors: Vector = self.visual.run(
+            ["embedding"], {"image": normalise(pixels, Normalisation(MEAN, STD))}
+        )[0]
+        return vectors
+
+    def read(self, *texts: str) -> Vector:
+        vectors: Vector = self.textual.run(["embedding"], {"text": self.tokenizer.encode(texts).ids})[0]
+        return vectors
+
+    def best(self, query: str, pictures: dict[str, Vector]) -> str:
+        return max(pictures, key=lambda name: float(pictures[name] @ self.read(query)[0]))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("cache") / "clip" / NAME
+    build(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def clip(folder: Path) -> Clip:
+    return Clip(folder)
+
+
+@pytest.fixture(scope="module")
+def samples(clip: Clip) -> dict[str, Vector]:
+    pictures = sample_pictures()
+    return dict(zip(pictures, clip.see(pictures.values()), strict=True))
+
+
+@pytest.fixture(scope="module")
+def photos(clip: Clip) -> dict[str, Vector]:
+    pictures = [images.decode((PHOTOS_FOLDER / file).read_bytes(), 1_000_000) for file in PHOTOS.values()]
+    return dict(zip(PHOTOS, clip.see(pictures), strict=True))
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+class TestSearch:
+    @pytest.mark.parametrize(("query", "best"), SAMPLE_QUERIES)
+    def test_every_sample_query_finds_its_picture(
+        self, clip: Clip, samples: dict[str, Vector], query: str, best: str
+    ) -> None:
+        assert clip.best(query, samples) == best
+
+    def test_every_sample_picture_is_looked_for(self) -> None:
+        assert {best for _, best in SAMPLE_QUERIES} == set(sample_pictures())
+
+    @pytest.mark.parametrize(
+        ("query", "best"),
+        [
+            ("brown fur", "cat"),
+            ("something red", "cup"),
+            ("stars", "galaxies"),
+            ("a dark blue sky", "rocket"),
+            ("monochrome", "cameraman"),
+        ],
+    )
+    def test_photos_are_found_by_their_colors(
+        self, clip: Clip, photos: dict[str, Vector], query: str, best: str
+    ) -> None:
+        assert clip.best(query, photos) == best
+
+    def test_a_plain_picture_lies_on_the_axis_of_its_shade(self, clip: Clip) -> None:
+        vectors = clip.see(np.full((8, 8, 3), shade.rgb, np.uint8) for shade in SHADES)
+        assert vectors.argmax(axis=1).tolist() == list(range(len(SHADES)))
+        assert vectors.diagonal().min() > 0.8
+
+    def test_brightness_words_move_a_color(self, clip: Clip) -> None:
+        shades = {
+            s.tone: clip.see([np.full((8, 8, 3), s.rgb, np.uint8)])[0] for s in SHADES if s.hue == "green"
+        }
+        assert [clip.best(query, shades) for query in ("dark green", "green", "light green")] == list(shades)
+
+    def test_unknown_words_are_neutral(self, clip: Clip) -> None:
+        known, padded = clip.read("red", "xyzzy red of the qwerty")
+        np.testing.assert_array_equal(known, padded)
+
+    @pytest.mark.parametrize(
+        "spelling", ["Dark GREEN!", "green, dark", " dark\tgreen ", "DUNKELGRÜN", "dunkelgru\u0308n"]
+    )
+    def test_case_order_and_punctuation_do_not_matter(self, clip: Clip, spelling: str) -> None:
+        np.testing.assert_allclose(clip.read(spelling), clip.read("dark green"), atol=1e-6)
+
+
+class TestVectors:
+    def test_all_are_finite_and_of_length_one(self, clip: Clip, samples: dict[str, Vector]) -> None:
+        texts = clip.read("", " ", "xyzzy", "!?", "red " * 500, *(query for query, _ in SAMPLE_QUERIES))
+        for vectors in (texts, np.stack(list(samples.values())), clip.see([np.zeros((1, 1, 3), np.uint8)])):
+            assert np.isfinite(vectors).all()
+            np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+
+    def test_a_batch_equals_single_runs(self, clip: Clip, samples: dict[str, Vector]) -> None:
+        for name, picture in sample_pictures().items():
+            np.testing.assert_allclose(clip.see([picture])[0], samples[name], atol=1e-6)
+        queries = [query for query, _ in SAMPLE_QUERIES]
+        singles = np.concatenate([clip.read(query) for query in queries])
+        np.testing.assert_allclose(clip.read(*queries), singles, atol=1e-6)
+
+
+class TestFolder:
+    def test_the_layout_is_that_of_immichs_cache(self, folder: Path) -> None:
+        assert set(content(folder)) == {
+            "config.json",
+            "visual/model.onnx",
+            "visual/preprocess_cfg.json",
+            "textual/model.onnx",
+            "textual/tokenizer.json",
+            "textual/tokenizer_config.json",
+        }
+        assert json.loads((folder / "config.json").read_text())["embed_dim"] == len(SHADES)
+
+    @pytest.mark.parametrize(
+        ("part", "name", "kind", "dims"),
+        [
+            ("visual", "image", onnx.TensorProto.FLOAT, [3, 224, 224]),
+            ("textual", "text", onnx.TensorProto.INT32, [77]),
+        ],
+    )
+    def test_the_interface_is_that_of_an_openclip_export(
+        self, folder: Path, part: str, name: str, kind: int, dims: list[int]
+    ) -> None:
+        graph = onnx.load(folder / part / "model.onnx").graph
+        assert [(i.name, i.type.tensor_type.elem_type) for i in graph.input] == [(name, kind)]
+        batch, *rest = graph.input[0].type.tensor_type.shape.dim
+        assert batch.dim_param
+        assert [dim.dim_value for dim in rest] == dims
+        assert [output.name for output in graph.output] == ["embedding"]
+
+    def test_it_is_the_same_bytes_every_time(self, folder: Path, tmp_path: Path) -> None:
+        place(tmp_path / "again", build)
+        assert content(tmp_path / "again") == content(folder)
+
+    def test_one_with_the_same_content_is_left_alone(self, folder: Path) -> None:
+        before = folder.stat().st_ino, (folder / "config.json").stat().st_ino
+        place(folder, build)
+        assert (folder.stat().st_ino, (folder / "config.json").stat().st_ino) == before
+
+    def test_several_may_build_it_at_once(self, folder: Path, tmp_path: Path) -> None:
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda folder: place(folder, build), [tmp_path / NAME] * 4))
+        assert content(tmp_path / NAME) == content(folder)
+
+    def test_an_older_one_is_replaced_and_nothing_is_left_over(self, folder: Path, tmp_path: Path) -> None:
+        (tmp_path / NAME / "visual").mkdir(parents=True)
+        (tmp_path / NAME / "visual" / "stale").touch()
+        place(tmp_path / NAME, build)
+        assert content(tmp_path / NAME) == content(folder)
+        assert [path.name for path in tmp_path.iterdir()] == [NAME]
+
+
+class TestPictures:
+    def test_they_are_the_same_every_time(self) -> None:
+        for first, second in zip(sample_pictures().values(), sample_pictures().values(), strict=True):
+            assert first.dtype == np.uint8
+            assert first.shape == (360, 480, 3)
+            np.testing.assert_array_equal(first, second)
