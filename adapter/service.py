@@ -70,16 +70,13 @@ async def prepare_part(part: Part, catalog: Catalog, downloads: Downloads, setti
     """Fetches a part where it is missing, and writes its Triton folders where that is not done yet."""
     preferences = Preferences(
         clip_resize=settings.clip_resize,
-        clip_decode=settings.clip_decode,
         max_pixels=settings.max_pixels,
-        ocr_buckets=settings.ocr_buckets,
         max_batch_size_faces=settings.max_batch_size_faces,
         intra_op_threads=settings.intra_op_threads,
         inter_op_threads=settings.inter_op_threads,
         device=settings.device,
         gpu_instances=settings.gpu_instances,
         gpu_memory_mib=settings.gpu_memory_mib,
-        tensorrt=settings.tensorrt,
         precision=settings.precision,
     )
     source = await downloads.obtain(part) if is_known(part) else catalog.locate(part)

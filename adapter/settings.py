@@ -41,13 +41,6 @@ class ClipResize(StrEnum):
     CONFIG = "config"
 
 
-class ClipDecode(StrEnum):
-    """How JPEGs are decoded for CLIP."""
-
-    EXACT = "exact"
-    FAST = "fast"
-
-
 class Device(StrEnum):
     """What models are prepared for."""
 
@@ -162,10 +155,6 @@ Immich's `verbose`, `log` and `fatal` too."""
     """Most memory of the GPU, in MiB, that a text detector or recogniser may take; 0 is no limit. \
 A run that would need more fails."""
 
-    tensorrt: bool = Field(False, alias="IMMICH_TRITON_TENSORRT")
-    """Run CLIP and face models with TensorRT on the GPU. Its engines are built when a model is first loaded, \
-which takes minutes, and are kept in the volume `engines`."""
-
     precision: Precision = Field(Precision.FP32, alias="IMMICH_TRITON_PRECISION")
     """`fp32`: as published. `fp16`, with IMMICH_TRITON_DEVICE=gpu: CLIP and face vectors in half precision. \
 `int8`, on a CPU: CLIP's transformers in 8-bit integers, 1.5 times as fast, or two to three times where the CPU has \
@@ -207,10 +196,6 @@ After a change the search index (with `fp16` the faces too) must be rebuilt in I
     max_batch_size_faces: int = Field(16, alias="MACHINE_LEARNING_MAX_BATCH_SIZE__FACIAL_RECOGNITION", gt=0)
     """Most faces, of one picture or of several, that are recognised in one run; on a CPU 8 are the most."""
 
-    ocr_buckets: bool = Field(False, alias="IMMICH_TRITON_OCR_BUCKETS")
-    """Pad pages and lines to a short list of sizes, so that a GPU's memory stays small. Characters change: \
-see docs/decisions.md."""
-
     intra_op_threads: int = Field(0, alias="MACHINE_LEARNING_MODEL_INTRA_OP_THREADS", ge=0)
     """Threads of one model's process on a CPU; 0 is one a core."""
 
@@ -220,11 +205,6 @@ see docs/decisions.md."""
     clip_resize: ClipResize = Field(ClipResize.RELEASE, alias="IMMICH_TRITON_CLIP_RESIZE")
     """`release`: bicubic, short side, as Immich 3.1 does for every model. `config`: as the model's file says, \
 which moves the vectors of SigLIP models (the index must then be rebuilt)."""
-
-    clip_decode: ClipDecode = Field(ClipDecode.EXACT, alias="IMMICH_TRITON_CLIP_DECODE")
-    """`exact`: JPEGs are decoded in full, as Immich does it. `fast`: for CLIP, large ones are decoded at a half, a \
-quarter or an eighth of their size, at least twice what the model sees: less than half the time, and vectors of photos \
-at a cosine of 0.9998 or more to the exact ones. Faces and text are cut out of the full picture in any case."""
 
     max_body_bytes: int = Field(32 * 2**20, alias="IMMICH_TRITON_MAX_BODY_BYTES", gt=0)
     """Largest request body; larger ones are answered with 413."""

@@ -15,7 +15,7 @@ COPY backends /opt/app/backends
 RUN rm -r /opt/app/backends/onnxruntime \
     && cp -r /opt/app/backends/*/ /opt/tritonserver/backends/ \
     && echo /opt/app >"$(python3 -c 'import site; print(site.getsitepackages()[0])')/immich-triton.pth" \
-    && install -d -m 1777 /state /state/model_repository /key /engines
+    && install -d -m 1777 /state /state/model_repository /key
 COPY docker/triton-entrypoint docker/check-http /usr/local/bin/
 ENV PYTHONDONTWRITEBYTECODE=1 \
     TRITON_BACKENDS=/opt/tritonserver/backends

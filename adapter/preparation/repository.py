@@ -15,7 +15,7 @@ from filelock import FileLock
 from adapter.preparation.triton_models.config import Model, render
 from adapter.protocol import Part, TaskName
 
-FORMAT = 3
+FORMAT = 4
 """Raised when the generator writes something else for the same sources: everything is then prepared anew."""
 
 VERSION = "1"
@@ -28,16 +28,13 @@ class Preferences:
     """The settings that decide what is written."""
 
     clip_resize: str = "release"
-    clip_decode: str = "exact"
     max_pixels: int = 50_000_000
     max_batch_size_faces: int = 16
-    ocr_buckets: bool = False
     intra_op_threads: int = 0
     inter_op_threads: int = 0
     device: str = "cpu"
     gpu_instances: int = 1
     gpu_memory_mib: int = 4096
-    tensorrt: bool = False
     precision: str = "fp32"
 
 

@@ -15,7 +15,6 @@ class TritonPythonModel:
         parameters = read_parameters(args)
         self._size = int(parameters["size"])
         self._max_pixels = int(parameters["max_pixels"])
-        self._at_least = self._size * images.REDUCING_GAP if parameters["decode"] == "fast" else None
         self._resize = {key: parameters[key] for key in ("resize_mode", "interpolation")}
         self._pool = ThreadPoolExecutor(os.cpu_count())  # Pillow decodes and resizes without the GIL
 
@@ -23,16 +22,10 @@ class TritonPythonModel:
         return answer_each(requests, self._answer, self._pool)
 
     def _answer(self, request):
-        pictures = [self._open(data) for data in read(request, "image").ravel()]
-        pixels = [
-            images.clip_pixels(picture.image, self._size, extent=picture.extent, **self._resize)
-            for picture in pictures
-        ]
+        pictures = [images.open_rgb(data, self._max_pixels) for data in read(request, "image").ravel()]
+        pixels = [images.clip_pixels(picture, self._size, **self._resize) for picture in pictures]
         sizes = np.array([picture.size[::-1] for picture in pictures], np.int32)
         return [pb_utils.Tensor("pixels", np.stack(pixels)), pb_utils.Tensor("image_size", sizes)]
-
-    def _open(self, data):
-        return images.open_picture(data, self._max_pixels, self._at_least)
 
     def finalize(self):
         self._pool.shutdown()

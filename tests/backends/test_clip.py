@@ -10,7 +10,7 @@ from tritonclient.grpc.model_config_pb2 import TYPE_INT64
 
 from bench.pb_utils import InferenceRequest, TritonError
 from tests.support import standins
-from tests.support.pictures import jpeg, png
+from tests.support.pictures import png
 from tests.support.step import Step, arrays, committed, fault, texts
 from transforms import images
 
@@ -69,18 +69,6 @@ class TestPreprocess:
         assert fault(large)[0] == TritonError.INVALID_ARG
         assert "over the limit of 10000" in fault(large)[1]
         assert arrays(good)["image_size"].tolist() == [[100, 100]]
-
-    def test_jpegs_are_reduced_where_that_is_configured(self, load: Callable[..., Step]) -> None:
-        config = committed("ViT-B-32__openai.visual.preprocess", size=str(SIZE), decode="fast")
-        config.output[0].dims[:] = [SIZE, SIZE, 3]
-        data = jpeg(75, 91)
-        (answer,) = load(config).run(InferenceRequest(image=texts(data)))
-        reduced = images.open_picture(data, LIMIT, 2 * SIZE)
-        assert reduced.image.size == (46, 38)
-        expected = images.clip_pixels(reduced.image, SIZE, extent=reduced.extent)
-        np.testing.assert_array_equal(arrays(answer)["pixels"][0], expected)
-        assert (expected != seen(data)).any()
-        assert arrays(answer)["image_size"].tolist() == [[75, 91]]
 
     def test_resizing_is_as_configured(self, load: Callable[..., Step]) -> None:
         config = committed(

@@ -62,7 +62,6 @@ def generate_visual(source: Path, name: str, staging: Path, preferences: Prefere
             parameters={
                 "size": str(size),
                 **_resize(config, preferences),
-                "decode": preferences.clip_decode,
                 "max_pixels": str(preferences.max_pixels),
             },
         ),
@@ -72,7 +71,7 @@ def generate_visual(source: Path, name: str, staging: Path, preferences: Prefere
             [pixels],
             [output],
             preferences,
-            graph=graph_file,
+            one_shape=True,
             half=graph.half,
         ),
         Model(
@@ -100,7 +99,7 @@ def generate_textual(source: Path, name: str, staging: Path, preferences: Prefer
     texts = _texts(source, wiring, length, pad_token, count)
     recipe = Recipe(
         [text.feed for text in texts[: samples.COUNT]],
-        shortening=None if preferences.tensorrt else Shortening(texts, wiring["tokens"].name),
+        shortening=Shortening(texts, wiring["tokens"].name),
     )
     graph_file = version_folder(staging, encoder) / GRAPH
     full = prepare_graph(source / "textual" / GRAPH, graph_file, recipe)
@@ -131,7 +130,7 @@ def generate_textual(source: Path, name: str, staging: Path, preferences: Prefer
             encoder_inputs,
             [output],
             preferences,
-            graph=graph_file,
+            one_shape=True,
             half=graph.half,
             urgent=True,
         ),

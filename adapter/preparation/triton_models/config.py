@@ -3,8 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-TENSORRT_WORKSPACE_BYTES = 2 * 2**30
-
 
 @dataclass(frozen=True)
 class Tensor:
@@ -32,8 +30,8 @@ class Model:
     """A folder of the model repository.
 
     Either `backend` (with its parameters) or `steps` (an ensemble) is given. `kind` is where its instances run:
-    on a GPU, on the first that Triton sees. `engines` is where TensorRT keeps what it makes of the graph, if it is to
-    run it. `half` says that the graph computes in float16, `urgent` that the model goes before others on a CPU.
+    on a GPU, on the first that Triton sees. `half` says that the graph computes in float16, `urgent` that the model
+    goes before others on a CPU.
     """
 
     name: str
@@ -44,7 +42,6 @@ class Model:
     backend: str = ""
     kind: str = "KIND_CPU"
     instances: int = 1
-    engines: str = ""
     half: bool = False
     urgent: bool = False
     parameters: Mapping[str, str] = field(default_factory=dict)
@@ -95,40 +92,8 @@ def _optimization(model: Model) -> list[str]:
     parts = [
         *(["graph { level: 1 }"] if model.half else []),
         *(["priority: PRIORITY_MAX"] if model.urgent else []),
-        *(_accelerator(model) if model.engines else []),
     ]
     return ["optimization {\n" + "\n".join(map(_indent, parts)) + "\n}"] if parts else []
-
-
-def _accelerator(model: Model) -> list[str]:
-    """TensorRT in the graph's own precision, with one engine for all batches.
-
-    Source: triton-inference-server/onnxruntime_backend, README, "ONNX Runtime with TensorRT optimization".
-    """
-    options = {
-        "precision_mode": "FP16" if model.half else "FP32",
-        "max_workspace_size_bytes": str(TENSORRT_WORKSPACE_BYTES),
-        "trt_engine_cache_enable": "1",
-        "trt_engine_cache_path": model.engines,
-        **_profiles(model),
-    }
-    lines = [f'parameters {{ key: "{key}", value: {_quoted(value)} }}' for key, value in options.items()]
-    body = "\n".join(map(_indent, ['name: "tensorrt"', *lines]))
-    return [f"execution_accelerators {{ gpu_execution_accelerator {{\n{body}\n}} }}"]
-
-
-def _profiles(model: Model) -> dict[str, str]:
-    """The shapes that an engine is made for; without batching there is only the graph's own."""
-    largest = model.max_batch_size
-    batches = {"min": 1, "opt": max(1, largest // 4), "max": largest} if largest else {}
-    return {
-        f"trt_profile_{bound}_shapes": ",".join(_shape(tensor, batch) for tensor in model.inputs)
-        for bound, batch in batches.items()
-    }
-
-
-def _shape(tensor: Tensor, batch: int) -> str:
-    return f"{tensor.name}:{'x'.join(map(str, (batch, *tensor.dims)))}"
 
 
 def _ensemble(steps: Sequence[Step]) -> str:

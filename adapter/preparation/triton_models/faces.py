@@ -64,7 +64,7 @@ def generate_detection(source: Path, name: str, staging: Path, preferences: Pref
             [CANVAS],
             heads,
             preferences,
-            graph=version_folder(staging, detector) / GRAPH,
+            one_shape=True,
             cpu_batch=2,
         ),
         Model(
@@ -109,7 +109,7 @@ def generate_recognition(source: Path, name: str, staging: Path, preferences: Pr
             [pixels],
             [output],
             preferences,
-            graph=graph_file,
+            one_shape=True,
             half=graph.half,
         ),
         Model(

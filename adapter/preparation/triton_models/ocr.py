@@ -67,7 +67,7 @@ def generate_detection(source: Path, name: str, staging: Path, preferences: Pref
             backend="ocr_preprocess",
             parameters={
                 "max_pixels": str(preferences.max_pixels),
-                "buckets": flag(preferences.ocr_buckets),
+                "buckets": flag(False),
             },
         ),
         graph_model(
@@ -124,7 +124,7 @@ def generate_recognition(source: Path, name: str, staging: Path, preferences: Pr
             [CROPS, CROP_SIZES],
             [BATCH],
             backend="ocr_lines",
-            parameters={"buckets": flag(preferences.ocr_buckets)},
+            parameters={"buckets": flag(False)},
         ),
         graph_model(
             recognizer,

@@ -1,9 +1,7 @@
 """What the generators of all tasks share: common tensors, the model that runs a graph, and the draft they end in."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from adapter.preparation.graphs.rewrite import Prepared, RewriteError
 from adapter.preparation.repository import Draft, Preferences
@@ -31,8 +29,6 @@ CPU_BATCH = 8
 """Items of one run on a CPU, where nothing else was measured to be better: docs/performance.md."""
 GPU_BATCH = 32
 """Items of one run on a GPU, where a graph's input has one shape."""
-ENGINES = "/engines"
-"""Where Triton's container keeps what TensorRT made."""
 
 
 def flag(value: bool) -> str:
@@ -47,7 +43,7 @@ def graph_model(
     outputs: Sequence[Tensor],
     preferences: Preferences,
     *,
-    graph: Path | None = None,
+    one_shape: bool = False,
     half: bool = False,
     urgent: bool = False,
     cpu_batch: int = CPU_BATCH,
@@ -56,7 +52,7 @@ def graph_model(
     """A model that runs a graph: on a GPU where there is one.
 
     Args:
-        graph: the prepared file, where the input has one shape or a few; none where its shapes vary.
+        one_shape: whether the input has one shape or a few, rather than many.
         half: whether it computes in float16.
         urgent: whether somebody waits for the answer, so that it goes before others.
         cpu_batch: items that Triton gathers for one run where there is no GPU.
@@ -67,7 +63,7 @@ def graph_model(
         "inter_op_thread_count": preferences.inter_op_threads,
     }
     parameters = {key: str(count) for key, count in threads.items() if count}
-    if graph is None:
+    if not one_shape:
         parameters |= {**SHAPES_VARY, SHRINKAGE: f"{preferences.device}:0"}
     if apart and preferences.device == "cpu":
         parameters["items"] = "apart"
@@ -83,33 +79,20 @@ def graph_model(
         parameters=parameters,
     )
     if preferences.device == "gpu":
-        return _on_gpu(model, preferences, graph)
+        return _on_gpu(model, preferences, one_shape=one_shape)
     return replace(model, max_batch_size=cpu_batch)
 
 
-def _on_gpu(model: Model, preferences: Preferences, graph: Path | None) -> Model:
+def _on_gpu(model: Model, preferences: Preferences, *, one_shape: bool) -> Model:
     parameters = {**model.parameters, "arena_extend_strategy": "1", "cudnn_conv_algo_search": "1"}
-    if graph is None and preferences.gpu_memory_mib:
+    if not one_shape and preferences.gpu_memory_mib:
         parameters["gpu_mem_limit"] = str(preferences.gpu_memory_mib * 2**20)
     return replace(
         model,
         kind="KIND_GPU",
         instances=preferences.gpu_instances,
         parameters=parameters,
-        engines=_engines(model, graph) if graph and preferences.tensorrt else "",
     )
-
-
-def _engines(model: Model, graph: Path) -> str:
-    """A folder for the engines of this very graph: TensorRT itself would take an engine of the same name, made of other
-    weights."""
-    digest = hashlib.sha256()
-    for path in sorted(
-        path for path in graph.parent.rglob("*") if path.is_file()
-    ):  # weights may lie beside it
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return f"{ENGINES}/{model.name}-{digest.hexdigest()[:16]}"
 
 
 def embedding_of(graph: Prepared) -> Tensor:

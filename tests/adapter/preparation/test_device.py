@@ -50,11 +50,6 @@ def gpu(write: Write) -> Path:
     return write(device="gpu", gpu_instances=2, gpu_memory_mib=3000)
 
 
-@pytest.fixture(scope="module")
-def tensorrt(write: Write) -> Path:
-    return write(device="gpu", tensorrt=True)
-
-
 def config(repository: Path, model: str) -> Any:
     return parse((repository / model / "config.pbtxt").read_text())
 
@@ -68,11 +63,10 @@ def parameters(repository: Path, model: str) -> dict[str, str]:
     return {key: value.string_value for key, value in found.items()}
 
 
-def test_the_configs_are_whole_and_fit_their_graphs(gpu: Path, tensorrt: Path) -> None:
-    for repository in (gpu, tensorrt):
-        assert faults(read_repository(repository)) == []
-        for graph in sorted(repository.glob("*/1/model.onnx")):
-            assert list(container_faults(graph)) == []
+def test_the_configs_are_whole_and_fit_their_graphs(gpu: Path) -> None:
+    assert faults(read_repository(gpu)) == []
+    for graph in sorted(gpu.glob("*/1/model.onnx")):
+        assert list(container_faults(graph)) == []
 
 
 @pytest.mark.parametrize("model", [*OCR, *FIXED])
@@ -135,45 +129,13 @@ def test_a_search_goes_before_indexing(gpu: Path, write: Write) -> None:
         assert [model for model, priority in priorities.items() if priority == PRIORITY_MAX] == [FIXED[1]]
 
 
-def test_tensorrt_is_told_every_shape_and_keeps_full_precision(tensorrt: Path) -> None:
-    (accelerator,) = config(tensorrt, FIXED[0]).optimization.execution_accelerators.gpu_execution_accelerator
-    options = dict(accelerator.parameters)
-    assert accelerator.name == "tensorrt"
-    assert options["precision_mode"] == "FP32"
-    assert [options[f"trt_profile_{bound}_shapes"] for bound in ("min", "opt", "max")] == [
-        f"pixels:{batch}x224x224x3" for batch in (1, GPU_BATCH // 4, GPU_BATCH)
-    ]
-
-
 def test_only_encoders_are_halved_and_optimised_as_they_were_measured(write: Write) -> None:
-    repository = write(device="gpu", tensorrt=True, precision="fp16")
+    repository = write(device="gpu", precision="fp16")
     assert faults(read_repository(repository)) == []
     for model in FIXED:
-        optimization = config(repository, model).optimization
-        (accelerator,) = optimization.execution_accelerators.gpu_execution_accelerator
-        written = (accelerator.parameters["precision_mode"], optimization.graph.level)
-        assert written == (("FP16", 1) if model.endswith("encoder") else ("FP32", 0)), model
+        level = config(repository, model).optimization.graph.level
+        assert level == (1 if model.endswith("encoder") else 0), model
     kinds = {model: half_weights(repository / model / "1/model.onnx") for model in (*FIXED, *OCR)}
     assert [model for model, half in kinds.items() if half] == [
         model for model in FIXED if model.endswith("encoder")
     ]
-
-
-def test_tensorrts_engines_of_two_graphs_lie_apart(tensorrt: Path) -> None:
-    folders = set()
-    for model in FIXED:
-        (accelerator,) = config(tensorrt, model).optimization.execution_accelerators.gpu_execution_accelerator
-        folders.add(accelerator.parameters["trt_engine_cache_path"])
-    assert len(folders) == len(FIXED)
-    assert all(folder.startswith("/engines/") for folder in folders)
-
-
-def test_tensorrt_is_given_texts_of_one_length(gpu: Path, tensorrt: Path) -> None:
-    lengths = [list(config(repository, FIXED[1]).input[0].dims) for repository in (gpu, tensorrt)]
-    assert lengths == [[-1], [77]]
-    assert "buckets" not in parameters(tensorrt, "ViT-B-32__openai.textual.tokenize")
-
-
-@pytest.mark.parametrize("model", OCR)
-def test_tensorrt_leaves_varying_shapes_alone(tensorrt: Path, model: str) -> None:
-    assert not config(tensorrt, model).optimization.execution_accelerators.gpu_execution_accelerator
