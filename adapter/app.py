@@ -76,7 +76,7 @@ async def predict(request: Request) -> Response:
             str(task): answer.found for task, answer in answers.items() if answer.found is not None
         }
         account.progress.enter(Stage.ENCODE)
-        body = await _body(answers, form.payload, service.settings.max_pixels)
+        body = await _body(answers, form.payload, service.settings.preparation.max_pixels)
     return Response(orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY), media_type="application/json")
 
 

@@ -2,8 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -14,15 +13,10 @@ from rich.table import Table
 
 from adapter import logs, settings
 from adapter.commands import models
-from adapter.errors import SetupError
-from adapter.preparation.catalog import Catalog
-from adapter.preparation.fetch.download import Downloads
-from adapter.preparation.fetch.integrity import verify as verify_files
-from adapter.preparation.fetch.lockfile import LockfileError
-from adapter.protocol import Part, TaskName
+from adapter.preparation.door import Preparation
+from adapter.protocol import Part, TaskName, canonical
 from adapter.settings import Settings
 from bench.standins import build_standins
-from demo.models import build_demo_models
 
 app = typer.Typer(help="The models in the cache folder, and what is made of them.", no_args_is_help=True)
 
@@ -37,27 +31,14 @@ def _load() -> Settings:
     return chosen
 
 
-def _catalog(chosen: Settings) -> Catalog:
-    build_demo_models(chosen.demo_models)
-    return Catalog(chosen.models, chosen.demo_models)
-
-
-@contextmanager
-def _lockfile_faults() -> Iterator[None]:
-    try:
-        yield
-    except LockfileError as error:
-        raise SetupError(str(error)) from error
-
-
 @app.command("list")
 def list_command(
     known: Annotated[bool, typer.Option("--all", help="Every name that Immich knows too.")] = False,
     json_output: Json = False,
 ) -> None:
-    """Lists the models that are here, which halves of them, and which are prepared."""
+    """Lists the models that are here, which parts of them, and which are prepared."""
     chosen = _load()
-    rows = list(models.list_models(chosen, _catalog(chosen), known=known))
+    rows = list(models.list_models(chosen, known=known))
     if json_output:
         typer.echo(json.dumps([asdict(row) for row in rows], indent=1))
         return
@@ -72,28 +53,31 @@ def list_command(
 def pull(name: Name, task: Task = None) -> None:
     """Fetches a model into the cache folder: for a host without a network, do it elsewhere and copy the folder."""
     chosen, parts = _load(), models.parts_of(name, task)
-    downloads = Downloads(chosen.models)
-    with _lockfile_faults():
-        folders = [downloads.fetch(part) for part in parts]
-    typer.echo(f"{name} is in {' and '.join(sorted({str(folder) for folder in folders}))}")
+    folders = asyncio.run(_obtain(chosen, parts))
+    typer.echo(f"{name} is in {' and '.join(sorted(map(str, folders)))}")
+
+
+async def _obtain(chosen: Settings, parts: list[Part]) -> set[Path]:
+    with closing(Preparation(chosen)) as preparation:
+        return {await preparation.obtain(canonical(part)) for part in parts}
 
 
 @app.command()
 def prepare(name: Name, task: Task = None) -> None:
     """Fetches a model if need be and writes its Triton folders, as a first request would."""
     chosen, parts = _load(), models.parts_of(name, task)
-    _catalog(chosen)
     asyncio.run(_prepare(chosen, parts))
 
 
 async def _prepare(chosen: Settings, parts: list[Part]) -> None:
-    async for part, prepared in models.prepare(chosen, parts):
-        batches = (
-            f"batches of up to {prepared.max_batch_size}" if prepared.max_batch_size > 1 else "one by one"
-        )
-        typer.echo(f"{part}: {chosen.repository / prepared.model}, {batches}")
-        for note in prepared.notes:
-            typer.echo(f"  {note}")
+    with closing(Preparation(chosen)) as preparation:
+        for part in map(canonical, parts):
+            prepared = await preparation.ensure(part)
+            limit = prepared.max_batch_size
+            batches = f"batches of up to {limit}" if limit > 1 else "one by one"
+            typer.echo(f"{part}: {chosen.repository / prepared.model}, {batches}")
+            for note in prepared.notes:
+                typer.echo(f"  {note}")
 
 
 @app.command("stand-ins")
@@ -116,17 +100,14 @@ def remove(
     chosen, parts = _load(), models.parts_of(name, task)
     if not yes:
         typer.confirm(f"Delete {name} from {chosen.models} and {chosen.repository}?", abort=True)
-    with _lockfile_faults():
-        gone = models.remove(chosen, parts)
+    gone = Preparation(chosen).remove(parts)
     typer.echo("\n".join(f"deleted {folder}" for folder in gone) or f"{name} was not here")
 
 
 @app.command()
 def verify(name: Name, task: Task = None, json_output: Json = False) -> None:
     """Compares a model's files with the hashes under which they were fetched. Exit status 1 if one is off."""
-    chosen, part = _load(), models.parts_of(name, task)[0]
-    with _lockfile_faults():
-        checks = verify_files(chosen.models, part.name)
+    checks = Preparation(_load()).verify(models.parts_of(name, task)[0].name)
     if json_output:
         typer.echo(json.dumps([asdict(check) for check in checks], indent=1))
     else:

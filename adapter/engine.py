@@ -8,7 +8,7 @@ import numpy as np
 
 from adapter.errors import BadInput, EngineUnavailable, WrongAnswer
 from adapter.metrics import Metrics
-from adapter.preparation.repository import Prepared
+from adapter.preparation.door import Prepared
 from adapter.protocol import Part
 from adapter.registry import Registry
 from adapter.triton import Arrays, Gone, NotLoaded, Rejected, StubDead, Triton, TritonError, Unreachable

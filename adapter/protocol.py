@@ -1,7 +1,7 @@
-"""Immich's words: what a request's `entries` may ask for, as types, and the fault where it is malformed."""
+"""Immich's words: the parts that its models have, and what a request's `entries` may ask of them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
@@ -18,7 +18,7 @@ class TaskName(StrEnum):
 
 
 class TypeName(StrEnum):
-    """The halves of a task: each is a model of its own."""
+    """The parts of a task, as the keys of a request and the folders of the cache call them."""
 
     VISUAL = "visual"
     TEXTUAL = "textual"
@@ -53,14 +53,64 @@ class OcrRecognitionOptions(Options):
     min_score: Score = 0.9
 
 
-_OPTIONS: Mapping[tuple[TaskName, TypeName], type[Options]] = {
-    (TaskName.CLIP, TypeName.VISUAL): Options,
-    (TaskName.CLIP, TypeName.TEXTUAL): TextualOptions,
-    (TaskName.FACES, TypeName.DETECTION): FaceDetectionOptions,
-    (TaskName.FACES, TypeName.RECOGNITION): Options,
-    (TaskName.OCR, TypeName.DETECTION): OcrDetectionOptions,
-    (TaskName.OCR, TypeName.RECOGNITION): OcrRecognitionOptions,
+class Publisher(StrEnum):
+    """Who publishes files of Immich's models."""
+
+    HUB = "immich-app on the Hugging Face hub"
+    RAPIDOCR = "RapidOCR's releases"
+
+
+GRAPH = "model.onnx"
+
+
+@dataclass(frozen=True)
+class PartRow:
+    """What sets a part apart from the others, but for its preparation: `adapter/preparation/triton_models/`.
+
+    Attributes:
+        options: what a request may ask of it.
+        files: without which it is not in the cache, below the model's folder. A graph's weights may come on top.
+        publishers: in the order in which they are asked.
+        preload: the setting that names the models of which it is loaded at start.
+    """
+
+    options: type[Options]
+    files: tuple[str, ...]
+    publishers: tuple[Publisher, ...]
+    preload: str
+
+
+_HUB, _RELEASE_FIRST = (Publisher.HUB,), (Publisher.RAPIDOCR, Publisher.HUB)
+
+PARTS: Mapping[tuple[TaskName, TypeName], PartRow] = {
+    (TaskName.CLIP, TypeName.VISUAL): PartRow(
+        Options, (f"visual/{GRAPH}", "visual/preprocess_cfg.json"), _HUB, "preload_clip_visual"
+    ),
+    (TaskName.CLIP, TypeName.TEXTUAL): PartRow(
+        TextualOptions,
+        ("config.json", f"textual/{GRAPH}", "textual/tokenizer.json", "textual/tokenizer_config.json"),
+        _HUB,
+        "preload_clip_textual",
+    ),
+    (TaskName.FACES, TypeName.DETECTION): PartRow(
+        FaceDetectionOptions, (f"detection/{GRAPH}",), _HUB, "preload_face_detection"
+    ),
+    (TaskName.FACES, TypeName.RECOGNITION): PartRow(
+        Options, (f"recognition/{GRAPH}",), _HUB, "preload_face_recognition"
+    ),
+    (TaskName.OCR, TypeName.DETECTION): PartRow(
+        OcrDetectionOptions, (f"detection/{GRAPH}",), _RELEASE_FIRST, "preload_ocr_detection"
+    ),
+    (TaskName.OCR, TypeName.RECOGNITION): PartRow(
+        OcrRecognitionOptions, (f"recognition/{GRAPH}",), _RELEASE_FIRST, "preload_ocr_recognition"
+    ),
 }
+
+
+def types_of(task: TaskName) -> list[TypeName]:
+    """The parts that a task has."""
+    return [type_name for of, type_name in PARTS if of is task]
+
 
 _UNSAFE = str.maketrans({":": "_", "\\": "_", "/": "_", ".": None})
 
@@ -84,11 +134,15 @@ _ENTRIES = TypeAdapter(dict[str, dict[str, _Entry]])
 
 @dataclass(frozen=True)
 class Part:
-    """One model that a request needs: the unit that is prepared and loaded."""
+    """One part of a model: what is fetched, prepared and loaded as one."""
 
     task: TaskName
     type: TypeName
     name: str
+
+    @property
+    def row(self) -> PartRow:
+        return PARTS[self.task, self.type]
 
     def __str__(self) -> str:
         return f"{self.name} ({self.task} {self.type})"
@@ -97,7 +151,7 @@ class Part:
 @dataclass(frozen=True)
 class Entry:
     part: Part
-    options: Any  # the class of `_OPTIONS` for this task and type
+    options: Any  # of the class in the part's row
 
 
 @dataclass(frozen=True)
@@ -152,7 +206,7 @@ def _task(name: str) -> TaskName:
 
 
 def _type(task: TaskName, name: str) -> TypeName:
-    known = [known_type for known_task, known_type in _OPTIONS if known_task is task]
+    known = types_of(task)
     if name not in known:
         raise InvalidEntries(f"Unknown type {name!r} of task {task}; there are {' and '.join(known)}.")
     return TypeName(name)
@@ -160,17 +214,20 @@ def _type(task: TaskName, name: str) -> TypeName:
 
 def _entry(task: TaskName, type_name: TypeName, entry: _Entry) -> Entry:
     try:
-        options = _OPTIONS[task, type_name].model_validate(entry.options)
+        options = PARTS[task, type_name].options.model_validate(entry.options)
     except ValidationError as error:
         raise InvalidEntries(f"Options of {task} {type_name}: {_fault(error)}") from error
-    return Entry(Part(task, type_name, _shared_name(task, type_name, entry.name)), options)
+    return Entry(canonical(Part(task, type_name, entry.name)), options)
 
 
-def _shared_name(task: TaskName, type_name: TypeName, name: str) -> str:
-    """OCR models of several languages (`LATIN__PP-OCRv5_mobile`) have one detector, and Chinese is the plain one."""
-    language, _, base = name.rpartition("__")
-    shared = task is TaskName.OCR and (type_name is TypeName.DETECTION or language == "CH")
-    return base if shared else name
+def canonical(part: Part) -> Part:
+    """The part under the name of the model that it is shared with.
+
+    OCR models of several languages (`LATIN__PP-OCRv5_mobile`) have one detector, and Chinese is the plain one.
+    """
+    language, _, base = part.name.rpartition("__")
+    is_shared = part.task is TaskName.OCR and (part.type is TypeName.DETECTION or language == "CH")
+    return replace(part, name=base) if is_shared else part
 
 
 def _describe(error: ValidationError) -> str:

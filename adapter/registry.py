@@ -4,21 +4,18 @@ import asyncio
 import logging
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine
+from collections.abc import AsyncIterator, Collection, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from adapter.errors import ModelRefused, ModelUnavailable
 from adapter.metrics import Metrics
-from adapter.preparation.repository import Prepared
+from adapter.preparation.door import Preparation, Prepared
 from adapter.protocol import Part
 from adapter.triton import Gone, NotLoaded, Triton, TritonError
 
 log = logging.getLogger(__name__)
-
-Prepare = Callable[[Part], Awaitable[Prepared]]
-"""Writes a part's Triton folders, or finds them as they should be."""
 
 RETRY_S = 0.5
 REFUSED_S = 60.0
@@ -34,11 +31,11 @@ class _Usage:
 
 
 class Registry:
-    """Prepares and loads each part once, and again when Triton lost it."""
+    """Loads each part once, and again when Triton lost it."""
 
-    def __init__(self, triton: Triton, prepare: Prepare, metrics: Metrics | None = None) -> None:
+    def __init__(self, triton: Triton, preparation: Preparation, metrics: Metrics | None = None) -> None:
         self._triton = triton
-        self._prepare = prepare
+        self._preparation = preparation
         self._metrics = metrics or Metrics()
         self._loads: dict[Part, asyncio.Task[Prepared]] = {}
         self._unloads: dict[Part, asyncio.Task[None]] = {}
@@ -61,7 +58,7 @@ class Registry:
         Raises:
             ModelUnavailable: it cannot be had or loaded now. The next request tries again.
         """
-        task = self._loads.get(part) or self._start(part, self._prepare_and_load(part))
+        task = self._loads.get(part) or self._start(part, self._load_first(part))
         return await asyncio.shield(task)
 
     async def reload(self, part: Part, lost: Prepared) -> Prepared:
@@ -131,11 +128,11 @@ class Registry:
         task = self._loads.get(part)
         return task is not None and task.done() and not task.exception() and task.result() is prepared
 
-    async def _prepare_and_load(self, part: Part) -> Prepared:
+    async def _load_first(self, part: Part) -> Prepared:
         if unloading := self._unloads.get(part):
             await asyncio.wait([unloading])
         started = time.monotonic()
-        prepared = await self._prepare(part)
+        prepared = await self._preparation.ensure(part)
         for note in prepared.notes:
             log.info("%s: %s", part, note)
         await self._load(part, prepared)
@@ -143,7 +140,7 @@ class Registry:
         return prepared
 
     async def _load_again(self, part: Part) -> Prepared:
-        prepared = await self._prepare(part)
+        prepared = await self._preparation.ensure(part)
         await self._load(part, prepared)
         log.info("%s is loaded again", part)
         return prepared

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 import uvicorn
 import uvloop
 
-from adapter import settings as environment
+from adapter import environment
 from adapter.app import create_app
 from adapter.errors import SetupError
 from adapter.metrics import exposed
@@ -123,9 +123,8 @@ class _Server(uvicorn.Server):
 def _announce(service: Service, listener: socket.socket) -> None:
     host, port = listener.getsockname()[:2]
     address = _own_address() if host in ("::", "0.0.0.0") else host  # noqa: S104 - compared, not bound
-    catalog = service.catalog
     for task in TaskName:
-        log.info("models here for %s: %s", task, ", ".join(catalog.available(task)) or "none")
+        log.info("models here for %s: %s", task, ", ".join(service.preparation.names(task)))
     log.info("Immich's other models are fetched when first asked for, into %s", service.settings.models)
     settings = service.settings
     scheme = "https" if settings.tls_certificate else "http"

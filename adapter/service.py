@@ -5,22 +5,17 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
-from adapter import settings as environment
+from adapter import environment
 from adapter.admission import BodyMemory
 from adapter.embedded import EmbeddedTriton
 from adapter.engine import Engine
 from adapter.errors import SetupError
 from adapter.health import Health
 from adapter.metrics import Metrics
-from adapter.preparation.catalog import Catalog, is_known
-from adapter.preparation.fetch.download import Downloads
-from adapter.preparation.repository import Preferences, Prepared
-from adapter.preparation.worker import prepare_apart
-from adapter.protocol import Part, TaskName, TypeName
+from adapter.preparation.door import Preparation
 from adapter.registry import Registry
 from adapter.settings import Device, Settings
 from adapter.triton import Triton
-from demo.models import build_demo_models
 
 
 @dataclass(frozen=True)
@@ -28,7 +23,7 @@ class Service:
     """What the routes work with."""
 
     settings: Settings
-    catalog: Catalog
+    preparation: Preparation
     triton: Triton
     registry: Registry
     engine: Engine
@@ -41,22 +36,20 @@ class Service:
 async def open_service(settings: Settings) -> AsyncIterator[Service]:
     """Starts Triton (or uses the one that is given) and what stands before it."""
     settings.repository.mkdir(parents=True, exist_ok=True)
-    await asyncio.to_thread(build_demo_models, settings.demo_models)
-    catalog = Catalog(settings.models, settings.demo_models)
     metrics = Metrics()
     async with AsyncExitStack() as stack:
         triton = Triton(await _triton_url(settings, stack, metrics), settings.deadline_s, settings.key)
         stack.push_async_callback(triton.close)
-        downloads = Downloads(settings.models, ended=lambda result: metrics.downloads.labels(result).inc())
-        registry = Registry(triton, lambda part: prepare_part(part, catalog, downloads, settings), metrics)
+        preparation = Preparation(settings, lambda result: metrics.downloads.labels(result).inc())
+        registry = Registry(triton, preparation, metrics)
         stack.push_async_callback(registry.close)
-        stack.callback(downloads.close)
-        health = Health(triton, registry, _preload(settings), settings.model_ttl_s, settings.model_ttl_poll_s)
+        stack.callback(preparation.close)
+        health = Health(triton, registry, settings.preload, settings.model_ttl_s, settings.model_ttl_poll_s)
         metrics.ready.set_function(lambda: health.trouble is None)
         await stack.enter_async_context(_running(health))
         yield Service(
             settings=settings,
-            catalog=catalog,
+            preparation=preparation,
             triton=triton,
             registry=registry,
             engine=Engine(triton, registry, metrics),
@@ -66,39 +59,10 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
         )
 
 
-async def prepare_part(part: Part, catalog: Catalog, downloads: Downloads, settings: Settings) -> Prepared:
-    """Fetches a part where it is missing, and writes its Triton folders where that is not done yet."""
-    preferences = Preferences(
-        clip_resize=settings.clip_resize,
-        max_pixels=settings.max_pixels,
-        max_batch_size_faces=settings.max_batch_size_faces,
-        intra_op_threads=settings.intra_op_threads,
-        inter_op_threads=settings.inter_op_threads,
-        device=settings.device,
-        gpu_instances=settings.gpu_instances,
-        gpu_memory_mib=settings.gpu_memory_mib,
-        precision=settings.precision,
-    )
-    source = await downloads.obtain(part) if is_known(part) else catalog.locate(part)
-    return await prepare_apart(part, source, settings.repository, preferences)
-
-
-def _preload(settings: Settings) -> tuple[Part, ...]:
-    names = {
-        (TaskName.CLIP, TypeName.VISUAL): settings.preload_clip_visual,
-        (TaskName.CLIP, TypeName.TEXTUAL): settings.preload_clip_textual,
-        (TaskName.FACES, TypeName.DETECTION): settings.preload_face_detection,
-        (TaskName.FACES, TypeName.RECOGNITION): settings.preload_face_recognition,
-        (TaskName.OCR, TypeName.DETECTION): settings.preload_ocr_detection,
-        (TaskName.OCR, TypeName.RECOGNITION): settings.preload_ocr_recognition,
-    }
-    return tuple(Part(task, kind, name) for (task, kind), listed in names.items() for name in listed)
-
-
 async def _triton_url(settings: Settings, stack: AsyncExitStack, metrics: Metrics) -> str:
     if settings.triton_url:
         return settings.triton_url
-    if settings.device == Device.GPU:
+    if settings.preparation.device is Device.GPU:
         raise SetupError(
             "IMMICH_TRITON_DEVICE=gpu needs NVIDIA's Triton container, as IMMICH_TRITON_URL: "
             "the embedded Triton runs on the CPU. See docs/deployment.md."

@@ -1,6 +1,5 @@
 """Every setting of the service, from environment variables: Immich's own names where Immich has one."""
 
-import os
 import re
 from enum import StrEnum
 from pathlib import Path
@@ -19,19 +18,9 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from adapter.environment import SECRETS
 from adapter.errors import SetupError
-
-_SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "IMMICH_TRITON_REPOSITORY_KEY", "IMMICH_TRITON_TOKEN")
-# Variables of Immich's container that users have in their files and that do nothing here (yet).
-WITHOUT_EFFECT = {
-    "MACHINE_LEARNING_WORKERS": "one adapter process serves all; Triton does the work in processes of its own",
-    "MACHINE_LEARNING_WORKER_TIMEOUT": "a dead process is started again at once",
-    "MACHINE_LEARNING_REQUEST_THREADS": "Triton schedules the work",
-    "MACHINE_LEARNING_ANN": "ARM NN is not supported",
-    "MACHINE_LEARNING_RKNN": "RKNN is not supported",
-    "DEVICE_IDS": "the GPU is chosen by who starts Triton: docker-compose.yml hands the variable on",
-    "MACHINE_LEARNING_DEVICE_IDS": "the GPU is chosen by who starts Triton: docker-compose.yml hands the variable on",
-}
+from adapter.protocol import PARTS, Part, canonical
 
 
 class ClipResize(StrEnum):
@@ -82,16 +71,67 @@ BLANK_IS_NONE = BeforeValidator(lambda value: value or None)
 """`VARIABLE=` in a file of variables means that it is not set."""
 
 
+_CONFIG = SettingsConfigDict(
+    frozen=True,
+    populate_by_name=True,
+    extra="ignore",
+    use_attribute_docstrings=True,
+    hide_input_in_errors=True,
+)
+
+
+class PreparationSettings(BaseSettings):
+    """What decides how models are prepared. Each is prepared anew when one of these has changed."""
+
+    model_config = _CONFIG
+
+    device: Device = Field(Device.CPU, alias="IMMICH_TRITON_DEVICE")
+    """`cpu` or `gpu`: what models are prepared for. `gpu` needs NVIDIA's container as IMMICH_TRITON_URL."""
+
+    precision: Precision = Field(Precision.FP32, alias="IMMICH_TRITON_PRECISION")
+    """`fp32`: as published. `fp16`, with IMMICH_TRITON_DEVICE=gpu: CLIP and face vectors in half precision. \
+`int8`, on a CPU: CLIP's transformers in 8-bit integers, 1.5 times as fast, or two to three times where the CPU has \
+VNNI. Vectors move: `immich-triton models prepare` tells by how much, and a model that moves too far is refused. \
+After a change the search index (with `fp16` the faces too) must be rebuilt in Immich, or old and new vectors mix."""
+
+    clip_resize: ClipResize = Field(ClipResize.RELEASE, alias="IMMICH_TRITON_CLIP_RESIZE")
+    """`release`: bicubic, short side, as Immich 3.1 does for every model. `config`: as the model's file says, \
+which moves the vectors of SigLIP models (the index must then be rebuilt)."""
+
+    max_pixels: int = Field(50_000_000, alias="IMMICH_TRITON_MAX_PIXELS", gt=0)
+    """Largest picture, width times height; larger ones are answered with 400 before they are decoded."""
+
+    max_batch_size_faces: int = Field(16, alias="MACHINE_LEARNING_MAX_BATCH_SIZE__FACIAL_RECOGNITION", gt=0)
+    """Most faces, of one picture or of several, that are recognised in one run; on a CPU 8 are the most."""
+
+    intra_op_threads: int = Field(0, alias="MACHINE_LEARNING_MODEL_INTRA_OP_THREADS", ge=0)
+    """Threads of one model's process on a CPU; 0 is one a core."""
+
+    inter_op_threads: int = Field(0, alias="MACHINE_LEARNING_MODEL_INTER_OP_THREADS", ge=0)
+    """Threads between the operators of one model's run on a CPU; 0 is sequential."""
+
+    gpu_instances: int = Field(1, alias="IMMICH_TRITON_GPU_INSTANCES", gt=0)
+    """Instances of each model on the GPU; two may overlap copying and computing, and take twice the memory."""
+
+    gpu_memory_mib: int = Field(4096, alias="IMMICH_TRITON_GPU_MEMORY_MIB", ge=0)
+    """Most memory of the GPU, in MiB, that a text detector or recogniser may take; 0 is no limit. \
+A run that would need more fails."""
+
+    @field_validator("precision")
+    @classmethod
+    def _fits_the_device(cls, precision: Precision, info: ValidationInfo) -> Precision:
+        device = info.data.get("device")
+        if precision == Precision.FP16 and device == Device.CPU:
+            raise ValueError("fp16 needs IMMICH_TRITON_DEVICE=gpu; a CPU computes it in fp32, only slower")
+        if precision == Precision.INT8 and device == Device.GPU:
+            raise ValueError("int8 is for IMMICH_TRITON_DEVICE=cpu; for a GPU there is fp16")
+        return precision
+
+
 class Settings(BaseSettings):
     """All settings; made once by the command line and handed on."""
 
-    model_config = SettingsConfigDict(
-        frozen=True,
-        populate_by_name=True,
-        extra="ignore",
-        use_attribute_docstrings=True,
-        hide_input_in_errors=True,
-    )
+    model_config = _CONFIG
 
     host: str = Field("[::]", alias="IMMICH_HOST")
     """Address to listen on. `[::]` is every interface, IPv4 too."""
@@ -145,22 +185,6 @@ Immich's `verbose`, `log` and `fatal` too."""
     repository_key_file: Path | None = Field(None, alias="IMMICH_TRITON_REPOSITORY_KEY_FILE")
     """A file that holds that key. Goes before the variable."""
 
-    device: Device = Field(Device.CPU, alias="IMMICH_TRITON_DEVICE")
-    """`cpu` or `gpu`: what models are prepared for. `gpu` needs NVIDIA's container as IMMICH_TRITON_URL."""
-
-    gpu_instances: int = Field(1, alias="IMMICH_TRITON_GPU_INSTANCES", gt=0)
-    """Instances of each model on the GPU; two may overlap copying and computing, and take twice the memory."""
-
-    gpu_memory_mib: int = Field(4096, alias="IMMICH_TRITON_GPU_MEMORY_MIB", ge=0)
-    """Most memory of the GPU, in MiB, that a text detector or recogniser may take; 0 is no limit. \
-A run that would need more fails."""
-
-    precision: Precision = Field(Precision.FP32, alias="IMMICH_TRITON_PRECISION")
-    """`fp32`: as published. `fp16`, with IMMICH_TRITON_DEVICE=gpu: CLIP and face vectors in half precision. \
-`int8`, on a CPU: CLIP's transformers in 8-bit integers, 1.5 times as fast, or two to three times where the CPU has \
-VNNI. Vectors move: `immich-triton models prepare` tells by how much, and a model that moves too far is refused. \
-After a change the search index (with `fp16` the faces too) must be rebuilt in Immich, or old and new vectors mix."""
-
     triton_port: int = Field(0, alias="IMMICH_TRITON_PORT", ge=0, le=65535)
     """Loopback port of the embedded Triton; 0 takes a free one."""
 
@@ -168,10 +192,10 @@ After a change the search index (with `fp16` the faces too) must be rebuilt in I
     """Loopback port of the embedded Triton's own metrics; 0: none."""
 
     preload_clip_visual: Names = Field((), alias="MACHINE_LEARNING_PRELOAD__CLIP__VISUAL")
-    """CLIP models whose picture half is loaded at start; names separated by commas."""
+    """CLIP models whose picture part is loaded at start; names separated by commas."""
 
     preload_clip_textual: Names = Field((), alias="MACHINE_LEARNING_PRELOAD__CLIP__TEXTUAL")
-    """CLIP models whose text half is loaded at start; names separated by commas."""
+    """CLIP models whose text part is loaded at start; names separated by commas."""
 
     preload_face_detection: Names = Field((), alias="MACHINE_LEARNING_PRELOAD__FACIAL_RECOGNITION__DETECTION")
     """Face models whose detector is loaded at start."""
@@ -193,24 +217,8 @@ After a change the search index (with `fp16` the faces too) must be rebuilt in I
     model_ttl_poll_s: float = Field(10, alias="MACHINE_LEARNING_MODEL_TTL_POLL_S", gt=0)
     """Seconds between two looks for models that are idle."""
 
-    max_batch_size_faces: int = Field(16, alias="MACHINE_LEARNING_MAX_BATCH_SIZE__FACIAL_RECOGNITION", gt=0)
-    """Most faces, of one picture or of several, that are recognised in one run; on a CPU 8 are the most."""
-
-    intra_op_threads: int = Field(0, alias="MACHINE_LEARNING_MODEL_INTRA_OP_THREADS", ge=0)
-    """Threads of one model's process on a CPU; 0 is one a core."""
-
-    inter_op_threads: int = Field(0, alias="MACHINE_LEARNING_MODEL_INTER_OP_THREADS", ge=0)
-    """Threads between the operators of one model's run on a CPU; 0 is sequential."""
-
-    clip_resize: ClipResize = Field(ClipResize.RELEASE, alias="IMMICH_TRITON_CLIP_RESIZE")
-    """`release`: bicubic, short side, as Immich 3.1 does for every model. `config`: as the model's file says, \
-which moves the vectors of SigLIP models (the index must then be rebuilt)."""
-
     max_body_bytes: int = Field(32 * 2**20, alias="IMMICH_TRITON_MAX_BODY_BYTES", gt=0)
     """Largest request body; larger ones are answered with 413."""
-
-    max_pixels: int = Field(50_000_000, alias="IMMICH_TRITON_MAX_PIXELS", gt=0)
-    """Largest picture, width times height; larger ones are answered with 400 before they are decoded."""
 
     held_bytes: int = Field(256 * 2**20, alias="IMMICH_TRITON_HELD_BYTES", gt=0)
     """Total of the bodies held in memory at once; further requests wait unread."""
@@ -221,15 +229,18 @@ which moves the vectors of SigLIP models (the index must then be rebuilt)."""
     keepalive_s: int = Field(75, alias="MACHINE_LEARNING_HTTP_KEEPALIVE_TIMEOUT_S", gt=0)
     """Seconds that an idle connection is kept."""
 
-    @field_validator("precision")
-    @classmethod
-    def _fits_the_device(cls, precision: Precision, info: ValidationInfo) -> Precision:
-        device = info.data.get("device")
-        if precision == Precision.FP16 and device == Device.CPU:
-            raise ValueError("fp16 needs IMMICH_TRITON_DEVICE=gpu; a CPU computes it in fp32, only slower")
-        if precision == Precision.INT8 and device == Device.GPU:
-            raise ValueError("int8 is for IMMICH_TRITON_DEVICE=cpu; for a GPU there is fp16")
-        return precision
+    # No variable can be called so: its own fields are variables.
+    preparation: PreparationSettings = Field({}, alias="preparation=")  # type: ignore[assignment]
+    """How models are prepared."""
+
+    @property
+    def preload(self) -> tuple[Part, ...]:
+        """What is loaded at start, and stays."""
+        return tuple(
+            canonical(Part(task, type_name, name))
+            for (task, type_name), row in PARTS.items()
+            for name in getattr(self, row.preload)
+        )
 
     @property
     def models(self) -> Path:
@@ -273,19 +284,13 @@ def load(**overrides: object) -> Settings:
     try:
         return Settings(**{name: value for name, value in overrides.items() if value is not None})  # type: ignore[arg-type]
     except ValidationError as error:
-        faults = [f"{fault['loc'][0]}: {fault['msg']}{_input(fault)}" for fault in error.errors()]
+        faults = [f"{_variable(fault)}: {fault['msg']}{_input(fault)}" for fault in error.errors()]
         raise SetupError("A setting is wrong. " + "; ".join(faults)) from error
 
 
+def _variable(fault: ErrorDetails) -> str:
+    return next(str(name) for name in fault["loc"] if name != "preparation")
+
+
 def _input(fault: ErrorDetails) -> str:
-    return "" if fault["loc"][0] in _SECRETS else f" (is {fault['input']!r})"
-
-
-def without_effect() -> dict[str, str]:
-    """Variables of Immich's container that are set here and do nothing, with the reason."""
-    return {name: reason for name, reason in WITHOUT_EFFECT.items() if name in os.environ}
-
-
-def child_environment() -> dict[str, str]:
-    """The environment for Triton's processes: this one, without secrets."""
-    return {name: value for name, value in os.environ.items() if name not in _SECRETS}
+    return "" if _variable(fault) in SECRETS else f" (is {fault['input']!r})"

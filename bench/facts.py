@@ -10,7 +10,7 @@ import aiohttp
 import psutil
 
 from adapter.errors import SetupError
-from adapter.preparation.repository import public_name
+from adapter.preparation.manifest import public_name
 from adapter.protocol import Part, parse_entries
 from bench.inprocess import CORES, Config
 from bench.workloads import Workload

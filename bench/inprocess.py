@@ -27,7 +27,8 @@ import uvloop
 
 from adapter.engine import Engine
 from adapter.errors import BadInput, SetupError
-from adapter.preparation.repository import VERSION, public_name
+from adapter.preparation.manifest import public_name
+from adapter.preparation.triton_models.shared import VERSION
 from adapter.protocol import Part, Payload, TaskName, parse_entries
 from adapter.tasks import Task, clip, faces, ocr
 from adapter.triton import Arrays

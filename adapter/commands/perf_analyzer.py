@@ -11,13 +11,11 @@ from rich.console import Console
 from adapter import logs, settings
 from adapter.commands.extras import bench_extra
 from adapter.errors import SetupError
-from adapter.preparation.catalog import Catalog
-from adapter.preparation.families import FAMILIES
-from adapter.protocol import Part, TaskName, TypeName
+from adapter.preparation.catalog import DEMO
+from adapter.protocol import Part, TaskName, TypeName, types_of
 from adapter.settings import Settings
 from bench.perf_analyzer import figures
 from bench.perf_analyzer.measuring import Measured, measure
-from demo.models import build_demo_models
 
 ModelOption = Annotated[str | None, typer.Option(help="Model of the task, by Immich's name.")]
 
@@ -48,7 +46,7 @@ def perf_analyzer(
     chosen = settings.load()
     logs.set_up("warning", color=not chosen.no_color)
     named = {TaskName.CLIP: clip, TaskName.FACES: faces, TaskName.OCR: ocr}
-    parts = [part for part in choose(chosen, named) if not types or part.type in types]
+    parts = [part for part in choose(named) if not types or part.type in types]
     output.mkdir(parents=True, exist_ok=True)
     log = output / "perf_analyzer.log"
     log.unlink(missing_ok=True)
@@ -72,14 +70,10 @@ def perf_analyzer(
         )
 
 
-def choose(chosen: Settings, named: Mapping[TaskName, str | None]) -> list[Part]:
-    """Both halves of the models that are named; if none is, of the demo's."""
-    names = {task: [name] for task, name in named.items() if name}
-    if not names:
-        build_demo_models(chosen.demo_models)
-        catalog = Catalog(chosen.demo_models)
-        names = {task: catalog.available(task) for task in TaskName}
-    return [Part(task, kind, name) for task, kind in FAMILIES for name in names.get(task, ())]
+def choose(named: Mapping[TaskName, str | None]) -> list[Part]:
+    """The parts of the models that are named; if none is, of the demo's."""
+    names = {task: name for task, name in named.items() if name} or DEMO
+    return [Part(task, type_name, name) for task, name in names.items() for type_name in types_of(task)]
 
 
 async def _measure(

@@ -1,15 +1,25 @@
 """`immich-triton settings`: every setting as a page, from the class that holds them."""
 
-from adapter.settings import WITHOUT_EFFECT, Settings
+from pydantic_settings import BaseSettings
+
+from adapter.environment import WITHOUT_EFFECT
+from adapter.settings import PreparationSettings, Settings
 
 _HEAD = """# Settings
 
 Environment variables; the ones that Immich's own container has mean the same here. The command line's options
 (`immich-triton serve --help`) go before them. This page is generated: `scripts/docs`.
 
-| variable | default | what it does |
-|---|---|---|"""
+## The service
+"""
+_PREPARATION = """
+## How models are prepared
+
+A model is prepared anew, once it is asked for, when one of these has changed.
+"""
 _IGNORED = """
+## Without effect
+
 Variables of Immich's container that have no effect here; one that is set is named in the log at start:
 
 | variable | why |
@@ -18,12 +28,18 @@ Variables of Immich's container that have no effect here; one that is set is nam
 
 def markdown() -> str:
     """docs/settings.md: every variable, its default and what it does."""
-    rows = [
-        f"| `{field.alias}` | {_default(field.default)} | {field.description} |"
-        for field in Settings.model_fields.values()
-    ]
+    service, preparation = _rows(Settings), _rows(PreparationSettings)
     ignored = [f"| `{name}` | {reason} |" for name, reason in WITHOUT_EFFECT.items()]
-    return "\n".join([_HEAD, *rows, _IGNORED, *ignored, ""])
+    return "\n".join([_HEAD, *service, _PREPARATION, *preparation, _IGNORED, *ignored, ""])
+
+
+def _rows(settings: type[BaseSettings]) -> list[str]:
+    fields = [field for name, field in settings.model_fields.items() if name != "preparation"]
+    return [
+        "| variable | default | what it does |",
+        "|---|---|---|",
+        *(f"| `{field.alias}` | {_default(field.default)} | {field.description} |" for field in fields),
+    ]
 
 
 def _default(value: object) -> str:

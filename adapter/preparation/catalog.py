@@ -5,7 +5,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from adapter.errors import InvalidEntries
-from adapter.protocol import Part, TaskName, TypeName
+from adapter.protocol import GRAPH, Part, TaskName, types_of
 
 # https://huggingface.co/immich-app
 KNOWN: Mapping[TaskName, Sequence[str]] = {
@@ -38,7 +38,12 @@ KNOWN: Mapping[TaskName, Sequence[str]] = {
     """.split(),
 }
 
-GRAPH = "model.onnx"
+DEMO: Mapping[TaskName, str] = {
+    TaskName.CLIP: "demo-clip",
+    TaskName.FACES: "demo-face",
+    TaskName.OCR: "demo-ocr",
+}
+"""Models that are built here when they are asked for: `demo/models/`."""
 
 
 def is_known(part: Part) -> bool:
@@ -74,12 +79,12 @@ class Catalog:
         return any(_graph(folder, part).is_file() for folder in self._folders)
 
     def available(self, task: TaskName) -> list[str]:
-        """Names of the models that lie in a folder, at least one half of them."""
+        """Names of the models that lie in a folder, at least one part of them."""
         return sorted({path.parent.parent.name for path in self._graphs(task)})
 
     def _graphs(self, task: TaskName) -> Iterator[Path]:
         for folder in self._folders:
-            for type_name in TypeName:
+            for type_name in types_of(task):
                 yield from folder.glob(f"{task}/*/{type_name}/{GRAPH}")
 
     def _hint(self, part: Part) -> str:

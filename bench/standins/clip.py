@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto
 from tokenizers import Regex, normalizers
 
-from adapter.preparation.repository import GRAPH
+from adapter.protocol import GRAPH
 from bench.standins.layers import Network
 from demo.models.clip import CONTEXT_LENGTH, END, SIZE_PX, START, UNKNOWN, tokenizer, write_settings
 from demo.models.graph import floats, integers

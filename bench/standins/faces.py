@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from adapter.preparation.repository import GRAPH
+from adapter.protocol import GRAPH
 from bench.standins import arcface, scrfd
 
 NAME = "stand-in-buffalo_l"

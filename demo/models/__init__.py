@@ -9,12 +9,20 @@ from adapter.protocol import TaskName
 from demo.models import clip, face_graphs, ocr
 
 
-def build_demo_models(cache: Path) -> None:
-    """Makes sure that the models lie in `cache`, in the layout of Immich's."""
-    place(cache / TaskName.CLIP / clip.NAME, clip.build)
-    place(cache / TaskName.FACES / face_graphs.NAME, face_graphs.build)
-    if ocr.is_installed():
-        place(cache / TaskName.OCR / ocr.NAME, ocr.build)
+def build(task: TaskName, cache: Path) -> None:
+    """Makes sure that a task's demo model lies in `cache`, in the layout of Immich's.
+
+    Raises:
+        SetupError: it cannot be built here.
+    """
+    match task:
+        case TaskName.CLIP:
+            place(cache / task / clip.NAME, clip.build)
+        case TaskName.FACES:
+            place(cache / task / face_graphs.NAME, face_graphs.build)
+        case TaskName.OCR:
+            ocr.require()
+            place(cache / task / ocr.NAME, ocr.build)
 
 
 def place(folder: Path, build: Callable[[Path], None]) -> None:

@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
+from adapter.preparation.catalog import DEMO
+from adapter.protocol import TaskName
 from demo.models.words import SHADES, word_vectors
 
-NAME = "demo-clip"
+NAME = DEMO[TaskName.CLIP]
 SIZE_PX = 224
 CONTEXT_LENGTH = 77
 MEAN = (0.48145466, 0.4578275, 0.40821073)

@@ -16,10 +16,12 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from adapter.preparation.catalog import DEMO
+from adapter.protocol import TaskName
 from demo.models.faces import FACE, FEATURES, LANDMARKS, PALETTE, SKIN
 from demo.models.graph import Graph, floats, integers
 
-NAME = "demo-face"
+NAME = DEMO[TaskName.FACES]
 SIZE_PX = 640
 CROP_PX = 112
 DIMENSIONS = 512

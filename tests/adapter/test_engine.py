@@ -8,6 +8,7 @@ import pytest
 
 from adapter.engine import BREAKDOWNS, RETRY_S, Engine
 from adapter.errors import BadInput, EngineUnavailable, ModelUnavailable, WrongAnswer
+from adapter.preparation.door import Preparation
 from adapter.protocol import Part, TaskName, TypeName
 from adapter.registry import Registry
 from adapter.triton import (
@@ -35,8 +36,8 @@ class Stage:
     def __init__(self, answer: Arrays | None = None, **outputs: tuple[int, ...]) -> None:
         vector = np.array([[0.5, -1]], np.float32)
         self.triton = FakeTriton({"embedding": vector} if answer is None else answer)
-        self.prepare = FakePreparation(**(outputs or {"embedding": (2,)}))
-        self.registry = Registry(cast("Triton", self.triton), self.prepare)
+        self.preparation = FakePreparation(**(outputs or {"embedding": (2,)}))
+        self.registry = Registry(cast("Triton", self.triton), cast("Preparation", self.preparation))
         self.engine = Engine(cast("Triton", self.triton), self.registry)
 
     async def infer(self) -> Arrays:
@@ -93,7 +94,7 @@ class TestAnswers:
     def test_a_model_that_cannot_be_had_is_told_as_that(self) -> None:
         async def scene() -> None:
             stage = Stage()
-            stage.prepare.faults = [ModelUnavailable("not in the cache folder")]
+            stage.preparation.faults = [ModelUnavailable("not in the cache folder")]
             with pytest.raises(ModelUnavailable, match="cache folder"):
                 await stage.infer()
             assert stage.triton.calls == []

@@ -11,6 +11,7 @@ import pytest
 from adapter import health
 from adapter.errors import ModelUnavailable
 from adapter.health import GRACE_S, PRELOAD_RETRY_S, PROBE_S, Health
+from adapter.preparation.door import Preparation
 from adapter.protocol import Part, TaskName, TypeName
 from adapter.registry import Registry
 from adapter.triton import Triton
@@ -24,8 +25,8 @@ TEXTUAL = Part(TaskName.CLIP, TypeName.TEXTUAL, "m")
 class NotingRegistry(Registry):
     """Notes what it is told to unload."""
 
-    def __init__(self, triton: FakeTriton, prepare: FakePreparation) -> None:
-        super().__init__(cast("Triton", triton), prepare)
+    def __init__(self, triton: FakeTriton, preparation: FakePreparation) -> None:
+        super().__init__(cast("Triton", triton), cast("Preparation", preparation))
         self.unloads: list[tuple[float, Collection[Part]]] = []
 
     async def unload_idle(self, ttl_s: float, keep: Collection[Part]) -> None:
@@ -35,8 +36,8 @@ class NotingRegistry(Registry):
 class Stage:
     def __init__(self, *preload: Part, ttl_s: float = 0, poll_s: float = 10) -> None:
         self.triton = FakeTriton()
-        self.prepare = FakePreparation()
-        self.registry = NotingRegistry(self.triton, self.prepare)
+        self.preparation = FakePreparation()
+        self.registry = NotingRegistry(self.triton, self.preparation)
         self.health = Health(cast("Triton", self.triton), self.registry, preload, ttl_s, poll_s)
 
 
@@ -67,7 +68,7 @@ class TestPreloading:
             assert stage.health.trouble is None
             async with watched(stage) as seen:
                 assert seen.trouble is None
-            assert stage.prepare.prepared == []
+            assert stage.preparation.prepared == []
 
         play(scene())
 
@@ -81,19 +82,19 @@ class TestPreloading:
                 stage.triton.open.set()
                 await settle()
                 assert seen.trouble is None
-            assert sorted(part.type for part in stage.prepare.prepared) == ["textual", "visual"]
+            assert sorted(part.type for part in stage.preparation.prepared) == ["textual", "visual"]
 
         play(scene())
 
     def test_a_model_that_cannot_be_had_is_tried_again(self) -> None:
         async def scene() -> None:
             stage = Stage(VISUAL)
-            stage.prepare.faults = [ModelUnavailable("no network"), ModelUnavailable("no network")]
+            stage.preparation.faults = [ModelUnavailable("no network"), ModelUnavailable("no network")]
             async with watched(stage) as seen:
                 await asyncio.sleep(2 * PRELOAD_RETRY_S - 1)
-                assert (seen.trouble, len(stage.prepare.prepared)) == ("models are being loaded", 2)
+                assert (seen.trouble, len(stage.preparation.prepared)) == ("models are being loaded", 2)
                 await asyncio.sleep(2)
-                assert (seen.trouble, len(stage.prepare.prepared)) == (None, 3)
+                assert (seen.trouble, len(stage.preparation.prepared)) == (None, 3)
 
         play(scene())
 

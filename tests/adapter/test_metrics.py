@@ -10,6 +10,7 @@ import pytest
 from adapter.embedded import free_port
 from adapter.errors import ModelUnavailable, SetupError
 from adapter.metrics import UNKNOWN, Metrics, Progress, Stage, exposed
+from adapter.preparation.door import Preparation
 from adapter.protocol import Part, TaskName, TypeName
 from adapter.registry import Registry
 from adapter.requests import Account, RequestLog
@@ -99,7 +100,7 @@ class TestModels:
         metrics = Metrics()
 
         async def scene() -> None:
-            registry = Registry(cast("Triton", FakeTriton()), FakePreparation(), metrics)
+            registry = Registry(cast("Triton", FakeTriton()), cast("Preparation", FakePreparation()), metrics)
             first = await registry.get(PART)
             assert value(metrics, "model_loaded", **LABELS) == 1
             second = await registry.heal(PART, first, "m.visual.step")
@@ -115,12 +116,14 @@ class TestModels:
         assert value(metrics, "model_loaded", **LABELS) is None
 
     def test_a_model_that_cannot_be_had_is_a_failure_without_its_name(self) -> None:
-        metrics, prepare = Metrics(), FakePreparation()
-        prepare.faults = [ModelUnavailable("no network")]
+        metrics, preparation = Metrics(), FakePreparation()
+        preparation.faults = [ModelUnavailable("no network")]
 
         async def scene() -> None:
             with pytest.raises(ModelUnavailable):
-                await Registry(cast("Triton", FakeTriton()), prepare, metrics).get(PART)
+                await Registry(cast("Triton", FakeTriton()), cast("Preparation", preparation), metrics).get(
+                    PART
+                )
 
         play(scene())
         assert value(metrics, "load_failures_total") == 1

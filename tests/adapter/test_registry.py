@@ -6,7 +6,7 @@ from typing import cast
 import pytest
 
 from adapter.errors import ModelRefused, ModelUnavailable
-from adapter.preparation.repository import Prepared
+from adapter.preparation.door import Preparation, Prepared
 from adapter.protocol import Part, TaskName, TypeName
 from adapter.registry import REFUSED_S, RETRY_S, Registry
 from adapter.triton import Gone, NotLoaded, Triton, TritonError
@@ -25,8 +25,8 @@ class Stage:
 
     def __init__(self) -> None:
         self.triton = FakeTriton()
-        self.prepare = FakePreparation()
-        self.registry = Registry(cast("Triton", self.triton), self.prepare)
+        self.preparation = FakePreparation()
+        self.registry = Registry(cast("Triton", self.triton), cast("Preparation", self.preparation))
 
     async def get_many(self, count: int = 5) -> list[Prepared | BaseException]:
         return await asyncio.gather(*(self.registry.get(PART) for _ in range(count)), return_exceptions=True)
@@ -43,7 +43,7 @@ class TestLoading:
             first, *others = await stage.get_many()
             assert isinstance(first, Prepared)
             assert all(other is first for other in others)
-            assert stage.prepare.prepared == [PART]
+            assert stage.preparation.prepared == [PART]
             assert stage.triton.calls == LOAD, "steps first, the public model last"
             assert await stage.registry.get(PART) is first
             assert stage.triton.calls == LOAD
@@ -72,7 +72,7 @@ class TestLoading:
             assert type(error) is ModelUnavailable
             assert "out of memory" in str(error)
             assert (await stage.registry.get(PART)).model == "m.visual"
-            assert stage.prepare.prepared == [PART, PART]
+            assert stage.preparation.prepared == [PART, PART]
             assert stage.triton.calls == LOAD * 2
 
         play(scene())
@@ -80,7 +80,7 @@ class TestLoading:
     def test_a_failed_preparation_is_tried_again_by_the_next_request(self) -> None:
         async def scene() -> None:
             stage = Stage()
-            stage.prepare.faults = [ModelUnavailable("the disk is full")]
+            stage.preparation.faults = [ModelUnavailable("the disk is full")]
             assert type(error_of(await stage.get_many())) is ModelUnavailable
             assert (await stage.registry.get(PART)).model == "m.visual"
             assert stage.triton.calls == LOAD
@@ -90,12 +90,12 @@ class TestLoading:
     def test_a_refused_model_is_not_looked_at_again_for_some_time(self) -> None:
         async def scene() -> None:
             stage = Stage()
-            stage.prepare.faults = [ModelRefused("no encoder"), ModelRefused("still none")]
+            stage.preparation.faults = [ModelRefused("no encoder"), ModelRefused("still none")]
             assert type(error_of(await stage.get_many())) is ModelRefused
             await asyncio.sleep(REFUSED_S - 1)
             with pytest.raises(ModelRefused, match="no encoder"):
                 await stage.registry.get(PART)
-            assert stage.prepare.prepared == [PART], "it was looked at again"
+            assert stage.preparation.prepared == [PART], "it was looked at again"
             await asyncio.sleep(2)
             with pytest.raises(ModelRefused, match="still none"):
                 await stage.registry.get(PART)
@@ -109,7 +109,7 @@ class TestLoading:
             stage = Stage()
             stage.triton.faults["load m.visual"] = [Gone("refused"), Gone("refused"), Gone("reset")]
             assert all(isinstance(result, Prepared) for result in await stage.get_many())
-            assert stage.prepare.prepared == [PART]
+            assert stage.preparation.prepared == [PART]
             assert stage.triton.calls == LOAD * 4, "a Triton that is back has nothing loaded"
             assert now() == pytest.approx(3 * RETRY_S)
 

@@ -14,11 +14,11 @@ import pytest
 from fastapi import FastAPI, Request
 from fastapi.testclient import TestClient
 
-from adapter import settings as environment
+from adapter import environment
 from adapter.errors import SetupError
 from adapter.metrics import Metrics
 from adapter.security import check_certificate, client_address, protect
-from adapter.settings import Settings
+from adapter.settings import Settings, load
 
 TOKEN = "correct-horse-battery-staple"
 NOT_FOUND = (404, '{"detail":"Not Found"}')
@@ -81,12 +81,12 @@ class TestToken:
     ) -> None:
         monkeypatch.setenv("IMMICH_TRITON_TOKEN", wrong)
         with pytest.raises(SetupError, match=r"IMMICH_TRITON_TOKEN: .*openssl rand") as caught:
-            environment.load()
+            load()
         assert wrong not in str(caught.value) + str(caught.value.__cause__)
 
     def test_a_blank_variable_is_no_token(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("IMMICH_TRITON_TOKEN", "")
-        assert environment.load().token is None
+        assert load().token is None
 
     def test_triton_does_not_get_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("IMMICH_TRITON_TOKEN", TOKEN)
@@ -139,7 +139,7 @@ class TestNetworks:
     def test_a_wrong_network_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("IMMICH_TRITON_ALLOWED_NETWORKS", "192.168.1.5/24")
         with pytest.raises(SetupError, match=r"ALLOWED_NETWORKS: .*not a valid .* '192.168.1.5/24'"):
-            environment.load()
+            load()
 
 
 @pytest.mark.parametrize(

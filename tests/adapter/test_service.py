@@ -12,7 +12,7 @@ from adapter.service import open_service
 
 def test_a_gpu_without_nvidias_container_is_refused(tmp_path: Path) -> None:
     async def start() -> None:
-        async with open_service(settings.load(device="gpu", state_folder=tmp_path)):
+        async with open_service(settings.load(preparation={"device": "gpu"}, state_folder=tmp_path)):
             pass
 
     with pytest.raises(SetupError, match="NVIDIA's Triton container"):

@@ -4,14 +4,19 @@ from pathlib import Path
 
 import pytest
 
-from adapter import settings
+from adapter import environment, settings
 from adapter.commands.settings_page import markdown
 from adapter.errors import SetupError
-from adapter.settings import Settings
+from adapter.settings import PreparationSettings, Settings
 
 
 def test_every_setting_is_documented() -> None:
-    assert [name for name, field in Settings.model_fields.items() if not field.description] == []
+    assert [
+        name
+        for fields in (Settings.model_fields, PreparationSettings.model_fields)
+        for name, field in fields.items()
+        if not field.description
+    ] == []
 
 
 def test_immichs_variables_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -34,9 +39,21 @@ def test_a_wrong_value_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         settings.load()
 
 
+def test_all_that_is_wrong_is_named_in_whichever_group_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IMMICH_PORT", "many")
+    monkeypatch.setenv("IMMICH_TRITON_DEVICE", "tpu")
+    with pytest.raises(SetupError, match=r"IMMICH_PORT: .*; IMMICH_TRITON_DEVICE: "):
+        settings.load()
+
+
+def test_models_that_are_to_be_preloaded_are_those_that_requests_ask_for() -> None:
+    chosen = settings.load(preload_clip_textual=["m"], preload_ocr_detection=["LATIN__p"])
+    assert [str(part) for part in chosen.preload] == ["m (clip textual)", "p (ocr detection)"]
+
+
 def test_variables_without_effect_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MACHINE_LEARNING_WORKERS", "4")
-    assert "one adapter process" in settings.without_effect()["MACHINE_LEARNING_WORKERS"]
+    assert "one adapter process" in environment.without_effect()["MACHINE_LEARNING_WORKERS"]
 
 
 def test_the_page_of_settings_is_up_to_date() -> None:
@@ -46,7 +63,7 @@ def test_the_page_of_settings_is_up_to_date() -> None:
 
 def test_secrets_are_not_handed_to_triton(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", "secret")
-    assert "secret" not in settings.child_environment().values()
+    assert "secret" not in environment.child_environment().values()
 
 
 def test_the_repository_key_is_read_from_its_file(tmp_path: Path) -> None:
@@ -62,7 +79,7 @@ def test_the_repository_key_is_read_from_its_file(tmp_path: Path) -> None:
     ("device", "precision"), [("cpu", "fp32"), ("gpu", "fp32"), ("gpu", "fp16"), ("cpu", "int8")]
 )
 def test_a_precision_that_makes_its_device_faster_is_taken(device: str, precision: str) -> None:
-    chosen = settings.load(device=device, precision=precision)
+    chosen = settings.load(preparation={"device": device, "precision": precision}).preparation
     assert (chosen.device, chosen.precision) == (device, precision)
 
 

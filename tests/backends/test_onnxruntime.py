@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from adapter.preparation.triton_models.config import Model, Tensor, render
+from adapter.preparation.config import Model, Tensor, render
 from bench.pb_utils import InferenceRequest, TritonError, TritonModelException
 from tests.support.configs import Config, parse
 from tests.support.step import Step, arrays, fault

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from adapter.preparation.graphs import samples
-from adapter.preparation.graphs.rewrite import PIXELS, Normalisation, Recipe, prepare_graph
+from adapter.preparation.graphs.pixels import PIXELS, Normalisation
+from adapter.preparation.graphs.rewrite import Recipe, rewrite
 from adapter.preparation.triton_models.faces import DETECTION, RECOGNITION
 from demo.models.face_graphs import build
 from demo.models.faces import IDENTITIES, SKIN, draw_face
@@ -126,7 +127,7 @@ def test_batching_of_both_graphs_can_be_proven(
     part: str, size: int, normalisation: Normalisation, folder: Path, tmp_path: Path
 ) -> None:
     recipe = Recipe([{PIXELS: picture} for picture in samples.pictures(size, size)], normalisation)
-    prepared = prepare_graph(folder / part / "model.onnx", tmp_path / "model.onnx", recipe)
+    prepared = rewrite(folder / part / "model.onnx", tmp_path / "model.onnx", recipe)
     assert prepared.batchable, prepared.why_not
 
 

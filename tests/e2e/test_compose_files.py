@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from adapter.settings import Settings
+from adapter.settings import PreparationSettings, Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE = (ROOT / "docker-compose.yml").read_text()
@@ -22,6 +22,10 @@ FIXED = {
     "IMMICH_TRITON_URL",
     "MACHINE_LEARNING_CACHE_FOLDER",
 }
+FIELDS = [
+    *PreparationSettings.model_fields.values(),
+    *(field for name, field in Settings.model_fields.items() if name != "preparation"),
+]
 HUB = {"HF_ENDPOINT", "HF_TOKEN", "HF_HUB_OFFLINE"}
 
 
@@ -30,7 +34,7 @@ def handed_on() -> set[str]:
 
 
 def test_every_setting_is_handed_on_or_fixed() -> None:
-    aliases = {str(field.alias) for field in Settings.model_fields.values()}
+    aliases = {str(field.alias) for field in FIELDS}
     assert aliases - handed_on() - FIXED == set()
     assert handed_on() - aliases == HUB
 
@@ -42,7 +46,7 @@ def test_the_example_names_every_variable_and_nothing_else() -> None:
 
 def test_the_example_shows_the_defaults() -> None:
     defaults = dict(re.findall(r"\$\{([A-Z_]+):-([^}]*)\}", COMPOSE))
-    for field in Settings.model_fields.values():
+    for field in FIELDS:
         value = field.default
         shown = "" if value in (None, ()) else str(value).lower() if isinstance(value, bool) else str(value)
         defaults.setdefault(str(field.alias), shown)

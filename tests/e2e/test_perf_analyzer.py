@@ -20,7 +20,6 @@ from adapter.settings import Settings
 from bench.perf_analyzer.inputs import input_data
 from bench.perf_analyzer.measuring import Measured, measure
 from bench.perf_analyzer.tool import find_tool
-from demo.models import ocr
 
 TEXTUAL = Part(TaskName.CLIP, TypeName.TEXTUAL, "demo-clip")
 FEW = ("--concurrency-range", "1:1", "--request-count", "8")
@@ -34,11 +33,9 @@ def test_the_input_file_has_the_length_that_triton_wants_before_each_element() -
     assert content[4:] == b"sunset"
 
 
-def test_without_a_name_the_models_of_the_demo_are_measured_and_else_what_is_named(tmp_path: Path) -> None:
-    chosen = settings.load(state_folder=tmp_path)
-    names = {part.name for part in choose(chosen, {})}
-    assert names == {"demo-clip", "demo-face", *(["demo-ocr"] if ocr.is_installed() else [])}
-    named = choose(chosen, {TaskName.CLIP: None, TaskName.FACES: "buffalo_l"})
+def test_without_a_name_the_models_of_the_demo_are_measured_and_else_what_is_named() -> None:
+    assert {part.name for part in choose({})} == {"demo-clip", "demo-face", "demo-ocr"}
+    named = choose({TaskName.CLIP: None, TaskName.FACES: "buffalo_l"})
     assert [str(part) for part in named] == [
         "buffalo_l (facial-recognition detection)",
         "buffalo_l (facial-recognition recognition)",
@@ -60,7 +57,7 @@ def runnable(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("runnable")
 def test_perf_analyzer_runs_against_the_ensembles(tmp_path: Path) -> None:
     chosen, log = settings.load(state_folder=tmp_path), tmp_path / "log"
-    parts = choose(chosen, {})
+    parts = choose({})
     measured = asyncio.run(collect(chosen, parts, FEW, log))
     assert [one.model for one in measured] == [f"{part.name}.{part.type}" for part in parts]
     for one in measured:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from adapter.preparation.families import FAMILIES
-from adapter.preparation.repository import Preferences, prepare
-from adapter.protocol import Part
-from demo.models import build_demo_models
+from adapter.preparation.repository import prepare
+from adapter.protocol import PARTS, Part, TaskName
+from demo.models import build, ocr
 from tests.support import defaults
+from tests.support.defaults import preparation_settings
 from tests.support.shared import SHARED
 
 MakeRepository = Callable[[str], Path]
@@ -38,15 +38,21 @@ def repository(make_repository: MakeRepository, request: pytest.FixtureRequest) 
 
 def prepare_all(cache_folder: Path, repository: Path) -> None:
     """Prepares every model of a cache folder, with default settings."""
-    for (task, kind), family in FAMILIES.items():
-        for graph in cache_folder.glob(f"{task}/*/{kind}/model.onnx"):
+    for task, type_name in PARTS:
+        for graph in cache_folder.glob(f"{task}/*/{type_name}/model.onnx"):
             source = graph.parent.parent
-            prepare(Part(task, kind, source.name), source, repository, family, Preferences())
+            prepare(Part(task, type_name, source.name), source, repository, preparation_settings())
 
 
 def _sources(name: str, folder: Path) -> Path:
     if name == "shared":
         return SHARED / "models"
-    builders = {"defaults": defaults.build_sources, "demo": build_demo_models}
+    builders = {"defaults": defaults.build_sources, "demo": _build_demo_models}
     builders[name](folder)
     return folder
+
+
+def _build_demo_models(folder: Path) -> None:
+    for task in TaskName:
+        if task is not TaskName.OCR or ocr.is_installed():
+            build(task, folder)

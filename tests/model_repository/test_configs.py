@@ -8,11 +8,11 @@ import pytest
 from onnx import helper, numpy_helper
 from tritonclient.grpc.model_config_pb2 import TYPE_STRING
 
-from adapter.preparation.families import FAMILIES
-from adapter.preparation.repository import Preferences, prepare
+from adapter.preparation.repository import prepare
 from adapter.protocol import Part, TaskName, TypeName
 from tests.support import defaults
 from tests.support.configs import container_faults, faults, parse, read_repository
+from tests.support.defaults import preparation_settings
 
 pytestmark = pytest.mark.slow
 
@@ -80,7 +80,7 @@ def test_a_model_that_cannot_be_batched_is_wired_up_for_single_items(part: Part,
     graph = source / part.type / "model.onnx"
     graph.write_bytes(mixing(onnx.load(graph)).SerializeToString())
     repository = tmp_path / "model_repository"
-    prepared = prepare(part, source, repository, FAMILIES[part.task, part.type], Preferences())
+    prepared = prepare(part, source, repository, preparation_settings())
     assert prepared.max_batch_size == 1
     assert prepared.notes[0].startswith("not batched: ")
     configs = read_repository(repository)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from google.protobuf.text_format import ParseError  # type: ignore[import-untyped]
 
-from adapter.preparation.triton_models.config import Model, Step, Tensor
+from adapter.preparation.config import Model, Step, Tensor
 from tests.support.configs import container_faults, faults, parse, rendered
 
 IN, HALFWAY, OUT = Tensor("x", "FP32", (3,)), Tensor("y", "FP32", (4, -1)), Tensor("z", "INT64", (1,))

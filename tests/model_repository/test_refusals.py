@@ -8,12 +8,12 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from adapter.preparation.families import FAMILIES
 from adapter.preparation.graphs.file import RewriteError
 from adapter.preparation.graphs.proof import ProofFailed
-from adapter.preparation.repository import Preferences, prepare
+from adapter.preparation.repository import prepare
 from adapter.protocol import Part, TaskName, TypeName
 from tests.support import defaults, standins
+from tests.support.defaults import preparation_settings
 
 Refused = Callable[[Part, onnx.ModelProto], str]
 
@@ -33,7 +33,7 @@ def refused(tmp_path: Path) -> Refused:
         (source / part.type / "model.onnx").write_bytes(graph.SerializeToString())
         repository = tmp_path / "model_repository"
         with pytest.raises((RewriteError, ProofFailed)) as caught:
-            prepare(part, source, repository, FAMILIES[part.task, part.type], Preferences())
+            prepare(part, source, repository, preparation_settings())
         assert list(repository.iterdir()) == []
         return str(caught.value)
 

@@ -10,7 +10,7 @@ import onnxruntime
 from google.protobuf import json_format, text_format  # type: ignore[import-untyped]
 from tritonclient.grpc import model_config_pb2
 
-from adapter.preparation.triton_models.config import Model, render
+from adapter.preparation.config import Model, render
 
 Config = Any  # model_config_pb2.ModelConfig
 Tensor = tuple[str, tuple[int, ...]]  # data type; dims with the batch axis, -1 where it varies

@@ -8,12 +8,13 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import onnx
 
-from adapter.preparation.families import FAMILIES
-from adapter.preparation.repository import Preferences, prepare
+from adapter.preparation.repository import prepare
 from adapter.protocol import Part, TaskName, TypeName
+from adapter.settings import PreparationSettings
 from tests.support import standins
 
 CLIP, FACES, OCR = "ViT-B-32__openai", "buffalo_l", "PP-OCRv5_mobile"
@@ -26,6 +27,11 @@ GRAPHS = {
     Part(TaskName.OCR, TypeName.RECOGNITION, OCR): standins.text_recognizer,
 }
 COMMITTED = Path(__file__).resolve().parents[2] / "model_repository"
+
+
+def preparation_settings(**chosen: Any) -> PreparationSettings:
+    """What models are prepared by: the defaults, but for what is chosen."""
+    return PreparationSettings(**chosen)
 
 
 def build_sources(cache: Path) -> None:
@@ -43,7 +49,7 @@ def generate(cache: Path, repository: Path) -> None:
     """Prepares the default models of a cache folder, with default settings."""
     for part in GRAPHS:
         source = cache / part.task / part.name
-        prepare(part, source, repository, FAMILIES[part.task, part.type], Preferences())
+        prepare(part, source, repository, preparation_settings())
 
 
 def committable(repository: Path) -> dict[str, str]:

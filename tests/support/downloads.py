@@ -4,14 +4,14 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from adapter.preparation.fetch.download import Downloads
 from adapter.preparation.fetch.hub import Hub as Client
 from adapter.preparation.fetch.sources import HubRepositories, Source
-from adapter.protocol import Part, TaskName, TypeName
+from adapter.protocol import Part, Publisher, TaskName, TypeName
 from tests.support.hub import Hub, running_hub
 
 NAME = "ViT-B-32__openai"
@@ -69,10 +69,10 @@ class Bench:
         self.ended: list[str] = []
         self._open: list[Downloads] = []
 
-    def downloads(self, *sources: Source) -> Downloads:
+    def downloads(self, sources: Mapping[Publisher, Source] | None = None) -> Downloads:
         """Downloads from these sources; default: from this hub, and from nowhere else."""
         client = Client(self.hub.url, waits_s=WAITS_S)
-        wanted = sources or [HubRepositories(client)]
+        wanted = sources or {Publisher.HUB: HubRepositories(client)}
         self._open.append(Downloads(self.cache, client, wanted, self.ended.append))
         return self._open[-1]
 

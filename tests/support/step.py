@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tritonclient.utils import triton_to_np_dtype
 
-from adapter.preparation.repository import VERSION
+from adapter.preparation.triton_models.shared import VERSION
 from bench.pb_utils import InferenceRequest, InferenceResponse, TritonError
 from tests.support.configs import Config, as_triton_hands_it_on, parse
 from tests.support.defaults import COMMITTED

@@ -4,7 +4,7 @@ import asyncio
 from collections import defaultdict
 from typing import Any
 
-from adapter.preparation.repository import Prepared
+from adapter.preparation.door import Prepared
 from adapter.protocol import Part
 from adapter.triton import Arrays
 
@@ -54,14 +54,15 @@ class FakeTriton:
 
 
 class FakePreparation:
-    """Prepares every part as an ensemble of one step, `<name>.<type>.step`, or raises its faults one by one."""
+    """Stands in for `adapter.preparation.door.Preparation`: every part is an ensemble of one step,
+    `<name>.<type>.step`, or its faults are raised one by one."""
 
     def __init__(self, **outputs: tuple[int, ...]) -> None:
         self.prepared: list[Part] = []
         self.faults: list[Fault] = []
         self._outputs = outputs
 
-    async def __call__(self, part: Part) -> Prepared:
+    async def ensure(self, part: Part) -> Prepared:
         self.prepared.append(part)
         await asyncio.sleep(0)
         if self.faults and (fault := self.faults.pop(0)):

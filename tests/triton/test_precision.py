@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from adapter.preparation.graphs.precision import REDUCTIONS
+from adapter.settings import Precision
 from tests.support.server import Server
 
 pytestmark = [pytest.mark.triton, pytest.mark.slow]
@@ -17,11 +18,11 @@ NAME = "ViT-T-32__small"
 def test_vectors_in_int8_are_near_those_in_fp32_and_the_log_says_how_near(
     server: Server, shared: Path, tmp_path: Path
 ) -> None:
-    image, limit = (shared / "golden/images/astronaut.png").read_bytes(), REDUCTIONS["int8"].limit
+    image, limit = (shared / "golden/images/astronaut.png").read_bytes(), REDUCTIONS[Precision.INT8].limit
     with Server(tmp_path, shared / "models", IMMICH_TRITON_PRECISION="int8") as reduced:
         full = [server.clip(NAME, image), server.clip(NAME, text="a cat on a sofa")]
         found = [reduced.clip(NAME, image), reduced.clip(NAME, text="a cat on a sofa")]
         noted = re.findall(r"(visual|textual)\S* int8: cosine to fp32 is (0\.\d+)", reduced.log.read_text())
-    assert {half for half, cosine in noted if float(cosine) >= limit} == {"visual", "textual"}
+    assert {part for part, cosine in noted if float(cosine) >= limit} == {"visual", "textual"}
     for one, other in zip(full, found, strict=True):
         assert limit <= one @ other / (np.linalg.norm(one) * np.linalg.norm(other)) < 0.99999

@@ -20,8 +20,8 @@ from adapter.preparation.fetch.hub_errors import CorruptFile, FetchError
 from adapter.preparation.fetch.integrity import matches, sha256_of
 from adapter.preparation.fetch.lockfile import LockedFile, Lockfile
 from adapter.preparation.fetch.progress import MIB, Display, Meter, describe
-from adapter.preparation.fetch.sources import GRAPH, REQUIRED, Listing, RemoteFile
-from adapter.protocol import Part
+from adapter.preparation.fetch.sources import Listing, RemoteFile
+from adapter.protocol import GRAPH, Part
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ class Delivery:
             FetchError: a file cannot be had, or may not be replaced.
             OSError: the cache folder cannot be written, or is full.
         """
-        if lacking := set(REQUIRED[self.part.type]) - {file.path for file in self.listing.files}:
+        if lacking := set(self.part.row.files) - {file.path for file in self.listing.files}:
             raise FetchError(f"{self.listing.source} has no {' and no '.join(sorted(lacking))}.")
         files = [self.hub.complete(file) for file in self.listing.files]
         self.lockfile.pin(self.listing.repository, self.listing.revision)
@@ -141,7 +141,7 @@ class Delivery:
             target.parent.mkdir(parents=True, exist_ok=True)
             _flush(self._staged(file))
             self._staged(file).replace(target)
-        with suppress(OSError):  # the other half's beginnings are in it
+        with suppress(OSError):  # the other part's beginnings are in it
             self._staging.rmdir()
 
 

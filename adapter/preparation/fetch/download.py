@@ -5,7 +5,7 @@ import errno
 import logging
 import shutil
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,15 +19,13 @@ from adapter.preparation.fetch.hub_errors import CorruptFile, FetchError, Stoppe
 from adapter.preparation.fetch.lockfile import LockedFile, Lockfile, LockfileError, lock_path
 from adapter.preparation.fetch.progress import MIB, Display
 from adapter.preparation.fetch.sources import (
-    REQUIRED,
     HubRepositories,
     Listing,
     RapidOcrRelease,
     Source,
     belongs,
-    canonical,
 )
-from adapter.protocol import Part
+from adapter.protocol import Part, Publisher
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +41,7 @@ class Downloads:
     Args:
         cache: the folder, in Immich's layout; made when something is fetched.
         hub: default: the one of HF_ENDPOINT.
-        sources: in the order in which they are asked. Default: RapidOCR's release for its files, then the hub.
+        sources: who is asked for a publisher's files; nobody, for one that is not here. Default: all of them.
         ended: told `ok` or `failed` when a download ends.
     """
 
@@ -51,13 +49,16 @@ class Downloads:
         self,
         cache: Path,
         hub: Hub | None = None,
-        sources: Sequence[Source] | None = None,
+        sources: Mapping[Publisher, Source] | None = None,
         ended: Callable[[str], object] = lambda _: None,
     ) -> None:
         self._cache = cache
         self._ended = ended
         self._hub = hub or Hub()
-        self._sources = sources or (RapidOcrRelease(), HubRepositories(self._hub))
+        self._sources = sources or {
+            Publisher.RAPIDOCR: RapidOcrRelease(),
+            Publisher.HUB: HubRepositories(self._hub),
+        }
         self._lockfile = Lockfile(cache)
         self._display = Display()
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -67,15 +68,12 @@ class Downloads:
         """`fetch` for coroutines, in threads of its own: a slow hub holds up nothing but downloads."""
         if found := await asyncio.to_thread(self.find, part):
             return found
-        async with self._turns[canonical(part).name]:  # who waits for the other half holds no thread
+        async with self._turns[part.name]:  # who waits for the other part holds no thread
             return await asyncio.get_running_loop().run_in_executor(self._threads, self.fetch, part)
 
     def find(self, part: Part) -> Path | None:
         """The folder of a model of which the part is there, as far as names and sizes tell. Asks nobody."""
-        for candidate in (part, canonical(part)):
-            if self._is_there(candidate):
-                return self._folder(candidate)
-        return None
+        return self._folder(part) if self._is_there(part) else None
 
     def fetch(self, part: Part) -> Path:
         """The folder of a part's model, with all the part's files. Blocks for as long as the download takes.
@@ -86,11 +84,10 @@ class Downloads:
         """
         if found := self.find(part):
             return found
-        wanted = canonical(part)
-        with self._explained(part), self._turn(wanted):
-            if not self._is_there(wanted):
-                self._fetch_and_tell(wanted)
-        return self._folder(wanted)
+        with self._explained(part), self._turn(part):
+            if not self._is_there(part):
+                self._fetch_and_tell(part)
+        return self._folder(part)
 
     def _fetch_and_tell(self, part: Part) -> None:
         result = "failed"
@@ -110,7 +107,7 @@ class Downloads:
 
     def _is_there(self, part: Part) -> bool:
         folder = self._folder(part)
-        if not all((folder / name).is_file() for name in REQUIRED[part.type]):
+        if not all((folder / name).is_file() for name in part.row.files):
             return False
         ours = self._locked(f"{part.task}/{part.name}/")
         return all(size_of(folder / path) == file.size for path, file in ours.items() if belongs(path, part))
@@ -142,7 +139,7 @@ class Downloads:
     def _fetch(self, part: Part) -> None:
         """Asks one source after another."""
         failures: list[FetchError] = []
-        for source in self._sources:
+        for source in filter(None, map(self._sources.get, part.row.publishers)):
             try:
                 listing = source.offer(part, self._lockfile.read().revisions)
                 if listing:

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from adapter.preparation.fetch.lockfile import LockedFile, Lockfile
 from adapter.preparation.fetch.sources import RemoteFile
-from adapter.protocol import TaskName, TypeName
+from adapter.protocol import TaskName, types_of
 
 
 class State(StrEnum):
@@ -75,7 +75,7 @@ def _state(path: Path, file: LockedFile) -> State:
 
 def _files(cache: Path, name: str) -> Iterator[str]:
     for task in TaskName:
-        for kind in TypeName:
-            for path in (cache / task / name / kind).rglob("*"):
+        for type_name in types_of(task):
+            for path in (cache / task / name / type_name).rglob("*"):
                 if path.is_file():
                     yield str(path.relative_to(cache))

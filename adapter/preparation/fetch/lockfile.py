@@ -9,12 +9,14 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from adapter.errors import SetupError
+
 NAME = "immich-triton.lock.json"
 LOCKS = ".locks"
 FORMAT = 1
 
 
-class LockfileError(Exception):
+class LockfileError(SetupError):
     """The lock file cannot be understood. The message says what to do."""
 
 
@@ -103,15 +105,15 @@ class Lockfile:
                 self._write(_render(lock))
 
     def _write(self, content: str) -> None:
-        draft = self.path.with_name(f".{NAME}.draft")
+        new = self.path.with_name(f".{NAME}.new")
         try:
-            with draft.open("w") as file:
+            with new.open("w") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            draft.replace(self.path)
+            new.replace(self.path)
         finally:
-            draft.unlink(missing_ok=True)
+            new.unlink(missing_ok=True)
 
 
 def lock_path(cache: Path, name: str) -> Path:

@@ -5,27 +5,10 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Protocol
 
-from adapter.protocol import Part, TaskName, TypeName
+from adapter.protocol import GRAPH, PARTS, Part, TypeName, types_of
 
-GRAPH = "model.onnx"
 ORGANISATION = "immich-app"
 BRANCH = "main"
-
-_GRAPH_ONLY = {kind: (f"{kind}/{GRAPH}",) for kind in (TypeName.DETECTION, TypeName.RECOGNITION)}
-REQUIRED: Mapping[TypeName, tuple[str, ...]] = {
-    TypeName.VISUAL: (f"visual/{GRAPH}", "visual/preprocess_cfg.json"),
-    TypeName.TEXTUAL: (
-        "config.json",
-        f"textual/{GRAPH}",
-        "textual/tokenizer.json",
-        "textual/tokenizer_config.json",
-    ),
-    **_GRAPH_ONLY,
-}
-"""Without these, a part is not in the cache. A graph's external data have no fixed names and come on top."""
-
-SHARED = {TaskName.CLIP: ("config.json",)}
-"""Files of a repository that both halves use."""
 
 _OTHER_FORMATS = (".armnn", ".rknn")
 _OTHER_FOLDERS = {"rknpu", "fp16"}
@@ -87,9 +70,12 @@ class HubRepositories:
 
 
 def belongs(path: str, part: Part) -> bool:
-    """Whether a file of a repository is one of a part: all of its half, except graphs in other formats."""
-    if path in SHARED.get(part.task, ()):
-        return True
+    """Whether a file of a repository is one of a part: all of its folder, except graphs in other formats.
+
+    What lies beside the folders, and one of them needs, is of all.
+    """
+    if "/" not in path:
+        return any(path in PARTS[part.task, type_name].files for type_name in types_of(part.task))
     pure = PurePosixPath(path)
     if pure.parts[:1] != (part.type,) or ".." in pure.parts or pure.suffix in _OTHER_FORMATS:
         return False
@@ -120,15 +106,15 @@ _DEFAULT_LANGUAGE = "ch"
 
 
 class RapidOcrRelease:
-    """The PP-OCR graphs that RapidOCR publishes: one file a half, of a hash that is known here."""
+    """The PP-OCR graphs that RapidOCR publishes: one file a part, of a hash that is known here."""
 
     def __init__(self, url: str = RAPIDOCR_URL) -> None:
         self._url = url
 
     def offer(self, part: Part, pinned: Mapping[str, str]) -> Listing | None:
-        language, base = _split(part.name)
-        size = base.removeprefix(_PP_OCR)
-        if not _is_published(part):
+        language, _, base = part.name.rpartition("__")
+        language, size = (language or _DEFAULT_LANGUAGE).lower(), base.removeprefix(_PP_OCR)
+        if base == size or f"{language}_{size}" not in RECOGNISERS:
             return None
         if part.type is TypeName.DETECTION:
             name, sha256 = f"det/ch_{_PP_OCR}det_{size}.onnx", DETECTORS[size]
@@ -136,25 +122,3 @@ class RapidOcrRelease:
             name, sha256 = f"rec/{language}_{_PP_OCR}rec_{size}.onnx", RECOGNISERS[f"{language}_{size}"]
         file = RemoteFile(f"{part.type}/{GRAPH}", f"{self._url}/{name}", sha256=sha256)
         return Listing(RAPIDOCR, RAPIDOCR_TAG, (file,))
-
-
-def canonical(part: Part) -> Part:
-    """The part that has the same graph under its shortest name.
-
-    `LATIN__PP-OCRv5_mobile` differs from `PP-OCRv5_mobile` in its recogniser only, `CH__PP-OCRv5_mobile` in nothing.
-    """
-    language, base = _split(part.name)
-    same = part.type is TypeName.DETECTION or language == _DEFAULT_LANGUAGE
-    return replace(part, name=base) if same and _is_published(part) else part
-
-
-def _split(name: str) -> tuple[str, str]:
-    """Language in RapidOCR's words, and the rest of the name."""
-    language, _, base = name.rpartition("__")
-    return (language or _DEFAULT_LANGUAGE).lower(), base
-
-
-def _is_published(part: Part) -> bool:
-    language, base = _split(part.name)
-    size = base.removeprefix(_PP_OCR)
-    return part.task is TaskName.OCR and base != size and f"{language}_{size}" in RECOGNISERS

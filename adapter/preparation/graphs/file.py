@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 import onnx
 from onnx import defs, external_data_helper, inliner, version_converter
 
-from adapter.preparation.triton_models.config import Tensor
+from adapter.preparation.config import Tensor
 
 MAX_IR = 10
 MAX_OPSET = 21

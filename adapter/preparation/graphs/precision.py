@@ -6,7 +6,7 @@ is a small angle in a vector; there it is a lost face or a wrong letter.
 
 import math
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,12 +15,11 @@ from numpy.typing import NDArray
 from onnxruntime import GraphOptimizationLevel
 
 from adapter.preparation.graphs import samples
-from adapter.preparation.graphs.file import copy_links, external_locations, read
+from adapter.preparation.graphs.file import RewriteError, copy_links, external_locations, read
 from adapter.preparation.graphs.proof import Answer, Sample, run_each, run_together
 from adapter.preparation.graphs.reduction import halve, is_transformer, quantise, round_to_half
-from adapter.preparation.graphs.rewrite import Prepared, RewriteError
-from adapter.preparation.repository import Preferences
-from adapter.preparation.triton_models.shared import embedding_of
+from adapter.preparation.graphs.rewrite import Rewritten
+from adapter.settings import Precision
 
 
 @dataclass(frozen=True)
@@ -40,57 +39,56 @@ class Reduction:
     level: GraphOptimizationLevel = GraphOptimizationLevel.ORT_ENABLE_ALL
 
 
-REDUCTIONS = {
+REDUCTIONS: Mapping[Precision, Reduction] = {
     # The level above, of layouts for CPUs, crashes on float16: microsoft/onnxruntime, issue 28392.
-    "fp16": Reduction(0.999, (halve, round_to_half), GraphOptimizationLevel.ORT_ENABLE_EXTENDED),
-    "int8": Reduction(0.98, (quantise,)),
+    Precision.FP16: Reduction(0.999, (halve, round_to_half), GraphOptimizationLevel.ORT_ENABLE_EXTENDED),
+    Precision.INT8: Reduction(0.98, (quantise,)),
 }
 """`fp16` is for GPUs. `int8` is for CPUs: dynamic quantisation, of transformers only."""
 
 
-def sample_count(preferences: Preferences) -> int:
+def sample_count(precision: Precision) -> int:
     """How many samples a recipe should have: more where a precision is measured with them."""
-    return samples.MOST if preferences.precision in REDUCTIONS else samples.COUNT
+    return samples.MOST if precision in REDUCTIONS else samples.COUNT
 
 
 def reduce_precision(
-    full: Prepared, graph: Path, items: Sequence[Sample], preferences: Preferences
-) -> Prepared:
-    """Converts an encoder's prepared graph to the precision that is preferred, in its place.
+    full: Rewritten, graph: Path, items: Sequence[Sample], precision: Precision
+) -> Rewritten:
+    """Converts an encoder's rewritten graph to another precision, in its place.
 
     Args:
-        full: what was prepared, in float32.
+        full: the graph in float32.
         items: inputs of it that the result is measured with.
 
     Raises:
         OSError: a file cannot be read or written.
         RewriteError: it cannot be had in that precision, or its vectors are off too far.
     """
-    name = preferences.precision
-    if name not in REDUCTIONS:
+    if precision not in REDUCTIONS:
         return full
-    if name == "int8" and not is_transformer(graph):
+    if precision is Precision.INT8 and not is_transformer(graph):
         return replace(full, notes=(*full.notes, "fp32, not int8: it is made of convolutions"))
     try:
-        lowest = _reduce(full, graph, items, REDUCTIONS[name])
+        lowest = _reduce(full, graph, items, REDUCTIONS[precision])
     except OSError:
         raise
     except Exception as error:  # those of the converters have no base class of their own
         raise RewriteError(
-            f"it cannot be had in {name}: {error}; set IMMICH_TRITON_PRECISION=fp32"
+            f"it cannot be had in {precision}: {error}; set IMMICH_TRITON_PRECISION=fp32"
         ) from error
-    note = f"{name}: cosine to fp32 is {_rounded_down(lowest)} or more, on {len(items)} samples"
-    return replace(full, half=name == "fp16", notes=(*full.notes, note))
+    note = f"{precision}: cosine to fp32 is {_rounded_down(lowest)} or more, on {len(items)} samples"
+    return replace(full, half=precision is Precision.FP16, notes=(*full.notes, note))
 
 
-def _reduce(full: Prepared, graph: Path, items: Sequence[Sample], reduction: Reduction) -> float:
+def _reduce(full: Rewritten, graph: Path, items: Sequence[Sample], reduction: Reduction) -> float:
     """Replaces the graph, unless it loses too much.
 
     Returns:
         The lowest cosine of a vector to that in float32.
     """
     runs = (run_each, run_together) if full.batchable else (run_each,)  # int8 is another in a batch
-    output = embedding_of(full).name
+    output = full.embedding.name
     copy_links(graph)
     expected = _vectors(run_each(graph, items, reduction.level), output)
     found = []

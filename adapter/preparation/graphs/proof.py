@@ -11,7 +11,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnxruntime import GraphOptimizationLevel as Level
 
-from adapter.preparation.triton_models.config import Tensor
+from adapter.preparation.config import Tensor
 
 SINGLE_TOLERANCE = 1e-5
 """How far a batch of one may be from the original, relative to the output's largest magnitude.

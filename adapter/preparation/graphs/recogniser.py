@@ -11,9 +11,9 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from adapter.preparation.graphs.file import opset_of, read, write
-from adapter.preparation.graphs.proof import Answer, run_each
-from adapter.preparation.graphs.rewrite import ProofFailed, Recipe, RewriteError, prepare_graph
+from adapter.preparation.graphs.file import RewriteError, opset_of, read, write
+from adapter.preparation.graphs.proof import Answer, ProofFailed, run_each
+from adapter.preparation.graphs.rewrite import Recipe, rewrite
 from transforms.ocr_recognition import LINE_HEIGHT_PX
 
 CLASSES = "classes"
@@ -23,7 +23,7 @@ _REDUCE_MAX_TAKES_AXES_AS_INPUT = 18
 
 
 def write_recognizer(source: Path, target: Path) -> tuple[str, int]:
-    """Prepares and proves the graph of a recogniser.
+    """Writes the graph of a recogniser, and proves it.
 
     Its input is float32 (n, 3, 48, width); its outputs become `classes`, int64 (n, steps), and `certainties`,
     float32 (n, steps): the likeliest class of each step, and its probability.
@@ -36,7 +36,7 @@ def write_recognizer(source: Path, target: Path) -> tuple[str, int]:
     """
     samples = [line[np.newaxis] for line in _lines()]
     (entry,) = {value.name for value in read(source).graph.input} - _weights(source)
-    graph = prepare_graph(source, target, Recipe([{entry: line[0]} for line in samples]))
+    graph = rewrite(source, target, Recipe([{entry: line[0]} for line in samples]))
     if not graph.batchable or len(graph.outputs) != 1:
         raise RewriteError(f"the recogniser reads no groups of lines: {graph.why_not or graph.outputs}")
     output = graph.outputs[0].name

@@ -7,22 +7,20 @@ from pathlib import Path
 import numpy as np
 import onnx
 
+from adapter.preparation.config import Tensor
 from adapter.preparation.graphs.batching import make_batch_dynamic, pin_batch
 from adapter.preparation.graphs.file import RewriteError, declared_inputs, limit_versions, read, write
 from adapter.preparation.graphs.pixels import PIXELS, Normalisation, fold_pixels, normalise, takes_pixels
 from adapter.preparation.graphs.proof import Answer, Interface, ProofFailed, Sample, prove, run_each
 from adapter.preparation.graphs.shortening import Shortening, shorten
-from adapter.preparation.triton_models.config import Tensor
-
-__all__ = ["PIXELS", "Normalisation", "Prepared", "ProofFailed", "Recipe", "RewriteError", "prepare_graph"]
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a graph is prepared.
+    """How a graph is rewritten.
 
     Attributes:
-        samples: three or more items that the proof is made with: an array for each input of the prepared
+        samples: three or more items that the proof is made with: an array for each input of the rewritten
             graph, without the batch axis, all of the same shapes and different from each other. With a
             normalisation: `{"pixels": uint8 (height, width, 3)}`, RGB.
         normalisation: what is folded into a graph that takes pictures.
@@ -35,7 +33,7 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class Prepared:
+class Rewritten:
     """A graph that lies at its target, proven.
 
     Attributes:
@@ -55,8 +53,21 @@ class Prepared:
     half: bool = False
     notes: tuple[str, ...] = ()
 
+    @property
+    def embedding(self) -> Tensor:
+        """Its vector, without the batch axis: some exports give more than that.
 
-def prepare_graph(source: Path, target: Path, recipe: Recipe) -> Prepared:
+        Raises:
+            RewriteError: it gives none.
+        """
+        skip = 0 if self.batchable else 1
+        for tensor in self.outputs:
+            if tensor.type == "FP32" and len(tensor.dims) - skip == 1:
+                return Tensor(tensor.name, "FP32", tensor.dims[skip:])
+        raise RewriteError(f"the graph gives no float32 vector; its outputs are {self.outputs}")
+
+
+def rewrite(source: Path, target: Path, recipe: Recipe) -> Rewritten:
     """Writes the graph at `source` to `target` as Triton shall run it: batchable where that could be proven.
 
     Nothing appears at `target` but what was proven; files of weights are linked or copied beside it.
@@ -67,38 +78,38 @@ def prepare_graph(source: Path, target: Path, recipe: Recipe) -> Prepared:
         ProofFailed: the source itself cannot be run, or not even the form for single items gives its answers.
     """
     answers = run_each(source, _source_samples(source, recipe))
-    draft = target.with_name(f".{target.name}.draft")
+    unproven = target.with_name(f".{target.name}.unproven")
     try:
         try:
-            interface, why_not = _prepare_batched(source, draft, recipe, answers), None
+            interface, why_not = _write_batched(source, unproven, recipe, answers), None
         except (RewriteError, ProofFailed) as error:
-            interface, why_not = _prepare_single(source, draft, recipe, answers), str(error)
-        prepared = Prepared(interface.inputs, interface.outputs, why_not is None, why_not)
+            interface, why_not = _write_single(source, unproven, recipe, answers), str(error)
+        rewritten = Rewritten(interface.inputs, interface.outputs, why_not is None, why_not)
         if recipe.shortening:
-            prepared = _shortened(source, draft, prepared, recipe.shortening)
-        draft.replace(target)
+            rewritten = _shortened(source, unproven, rewritten, recipe.shortening)
+        unproven.replace(target)
     finally:
-        draft.unlink(missing_ok=True)
-    return prepared
+        unproven.unlink(missing_ok=True)
+    return rewritten
 
 
-def _shortened(source: Path, draft: Path, prepared: Prepared, shortening: Shortening) -> Prepared:
+def _shortened(source: Path, unproven: Path, rewritten: Rewritten, shortening: Shortening) -> Rewritten:
     try:
-        shorten(source, draft, shortening, batched=prepared.batchable)
+        shorten(source, unproven, shortening, batched=rewritten.batchable)
     except (RewriteError, ProofFailed) as error:
-        return replace(prepared, notes=(f"all texts are padded to the full length: {error}",))
-    inputs = [replace(tensor, dims=(*tensor.dims[:-1], -1)) for tensor in prepared.inputs]
-    return replace(prepared, inputs=tuple(inputs), shortened=True)
+        return replace(rewritten, notes=(f"all texts are padded to the full length: {error}",))
+    inputs = [replace(tensor, dims=(*tensor.dims[:-1], -1)) for tensor in rewritten.inputs]
+    return replace(rewritten, inputs=tuple(inputs), shortened=True)
 
 
-def _prepare_batched(source: Path, draft: Path, recipe: Recipe, answers: Sequence[Answer]) -> Interface:
-    write(make_batch_dynamic(_read_folded(source, recipe)), draft, source)
-    return prove(draft, recipe.samples, answers, batched=True)
+def _write_batched(source: Path, unproven: Path, recipe: Recipe, answers: Sequence[Answer]) -> Interface:
+    write(make_batch_dynamic(_read_folded(source, recipe)), unproven, source)
+    return prove(unproven, recipe.samples, answers, batched=True)
 
 
-def _prepare_single(source: Path, draft: Path, recipe: Recipe, answers: Sequence[Answer]) -> Interface:
-    write(pin_batch(_read_folded(source, recipe)), draft, source)
-    return prove(draft, recipe.samples, answers, batched=False)
+def _write_single(source: Path, unproven: Path, recipe: Recipe, answers: Sequence[Answer]) -> Interface:
+    write(pin_batch(_read_folded(source, recipe)), unproven, source)
+    return prove(unproven, recipe.samples, answers, batched=False)
 
 
 def _read_folded(source: Path, recipe: Recipe) -> onnx.ModelProto:

@@ -49,7 +49,7 @@ def lengths_up_to(full: int) -> tuple[int, ...]:
     return (*(length for length in LENGTHS if length < full), full)
 
 
-def shorten(source: Path, prepared: Path, shortening: Shortening, *, batched: bool) -> None:
+def shorten(source: Path, rewritten: Path, shortening: Shortening, *, batched: bool) -> None:
     """Rewrites a graph so that it takes texts of any length up to the full one.
 
     First its source is shown to give the same vectors whatever tokens take the place of the padding; then the result,
@@ -57,7 +57,7 @@ def shorten(source: Path, prepared: Path, shortening: Shortening, *, batched: bo
 
     Args:
         source: the graph as it was published.
-        prepared: what was made of it, which takes texts of full length.
+        rewritten: what was made of it, which takes texts of full length.
         batched: whether it takes batches.
 
     Raises:
@@ -74,13 +74,13 @@ def shorten(source: Path, prepared: Path, shortening: Shortening, *, batched: bo
         fitting = [index for index, text in enumerate(texts) if text.count <= length]
         cut = [{name: row[:length] for name, row in texts[index].feed.items()} for index in fitting]
         groups[f"at {length} tokens"] = cut, [answers[index] for index in fitting]
-    draft = prepared.with_name(f"{prepared.name}.shortened")
+    shortened = rewritten.with_name(f"{rewritten.name}.shortened")
     try:
-        write(make_length_dynamic(read(prepared), full), draft, prepared)
-        prove_sizes(draft, groups, batched=batched)
-        draft.replace(prepared)
+        write(make_length_dynamic(read(rewritten), full), shortened, rewritten)
+        prove_sizes(shortened, groups, batched=batched)
+        shortened.replace(rewritten)
     finally:
-        draft.unlink(missing_ok=True)
+        shortened.unlink(missing_ok=True)
 
 
 def _with_other_ends(shortening: Shortening) -> list[Sample]:

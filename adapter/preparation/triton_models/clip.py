@@ -1,4 +1,4 @@
-"""CLIP models: what Triton is told of their two halves, and the recipes for their graphs."""
+"""CLIP models: what Triton is told of their two parts, and the recipes for their graphs."""
 
 import json
 import shutil
@@ -9,23 +9,27 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer
 
+from adapter.preparation.config import Model, Step, Tensor
 from adapter.preparation.graphs import samples
-from adapter.preparation.graphs.file import declared_inputs, read
+from adapter.preparation.graphs.file import RewriteError, declared_inputs, read
+from adapter.preparation.graphs.pixels import PIXELS, Normalisation
 from adapter.preparation.graphs.precision import reduce_precision, sample_count
-from adapter.preparation.graphs.rewrite import PIXELS, Normalisation, Recipe, RewriteError, prepare_graph
+from adapter.preparation.graphs.rewrite import Recipe, rewrite
 from adapter.preparation.graphs.shortening import Shortening, Text, lengths_up_to
-from adapter.preparation.repository import GRAPH, Draft, Family, Preferences, version_folder
-from adapter.preparation.triton_models.config import Model, Step, Tensor
 from adapter.preparation.triton_models.shared import (
     IMAGE,
     IMAGE_SIZE,
-    draft,
-    embedding_of,
+    Generated,
     flag,
     for_device,
+    generated,
+    graph_file,
     graph_model,
     same,
+    version_folder,
 )
+from adapter.protocol import GRAPH
+from adapter.settings import ClipResize, PreparationSettings
 
 CONTEXT_LENGTH = 77
 """Of a model that does not say."""
@@ -36,20 +40,22 @@ TEXT = Tensor("text", "STRING", (1,), "UTF-8")
 LANGUAGE = Tensor("language", "STRING", (1,), "a code such as de or pt-BR; empty if not known")
 
 
-def generate_visual(source: Path, name: str, staging: Path, preferences: Preferences) -> Draft:
-    """The picture half: the steps `preprocess` and `encoder`, and the ensemble over them."""
+def generate_visual(source: Path, name: str, staging: Path, settings: PreparationSettings) -> Generated:
+    """The picture part: the steps `preprocess` and `encoder`, and the ensemble over them."""
     config = _read_json(source / "visual/preprocess_cfg.json")
     size = config["size"][0] if isinstance(config["size"], list) else int(config["size"])
-    pictures = [{PIXELS: picture} for picture in samples.pictures(size, size, sample_count(preferences))]
+    pictures = [
+        {PIXELS: picture} for picture in samples.pictures(size, size, sample_count(settings.precision))
+    ]
     recipe = Recipe(
         pictures[: samples.COUNT],
         Normalisation(tuple(config["mean"]), tuple(config["std"]), size=(size, size)),
     )
     encoder, preprocess = f"{name}.encoder", f"{name}.preprocess"
-    graph_file = version_folder(staging, encoder) / GRAPH
-    full = prepare_graph(source / "visual" / GRAPH, graph_file, recipe)
-    graph = reduce_precision(full, graph_file, pictures, preferences)
-    output = embedding_of(graph)
+    target = graph_file(staging, encoder)
+    full = rewrite(source / "visual" / GRAPH, target, recipe)
+    graph = reduce_precision(full, target, pictures, settings.precision)
+    output = graph.embedding
     pixels = Tensor(PIXELS, "UINT8", (size, size, 3), "height, width, RGB")
     embedding = Tensor("embedding", "FP32", output.dims)
     models = [
@@ -61,8 +67,8 @@ def generate_visual(source: Path, name: str, staging: Path, preferences: Prefere
             backend="clip_preprocess",
             parameters={
                 "size": str(size),
-                **_resize(config, preferences),
-                "max_pixels": str(preferences.max_pixels),
+                **_resize(config, settings),
+                "max_pixels": str(settings.max_pixels),
             },
         ),
         graph_model(
@@ -70,7 +76,7 @@ def generate_visual(source: Path, name: str, staging: Path, preferences: Prefere
             "pixels ─[normalise, encode]→ embedding",
             [pixels],
             [output],
-            preferences,
+            settings,
             one_shape=True,
             half=graph.half,
         ),
@@ -85,27 +91,27 @@ def generate_visual(source: Path, name: str, staging: Path, preferences: Prefere
             ],
         ),
     ]
-    return draft(for_device(models, preferences), graph)
+    return generated(for_device(models, settings), graph)
 
 
-def generate_textual(source: Path, name: str, staging: Path, preferences: Preferences) -> Draft:
-    """The text half: the steps `tokenize` and `encoder`, and the ensemble over them."""
+def generate_textual(source: Path, name: str, staging: Path, settings: PreparationSettings) -> Generated:
+    """The text part: the steps `tokenize` and `encoder`, and the ensemble over them."""
     text_config = _read_json(source / "config.json").get("text_cfg", {})
     pad_token = _pad_token(_read_json(source / "textual/tokenizer_config.json"))
     length = int(text_config.get("context_length", CONTEXT_LENGTH))
     encoder, tokenize = f"{name}.encoder", f"{name}.tokenize"
     wiring = _wiring(source / "textual" / GRAPH)
-    count = sample_count(preferences)
+    count = sample_count(settings.precision)
     texts = _texts(source, wiring, length, pad_token, count)
     recipe = Recipe(
         [text.feed for text in texts[: samples.COUNT]],
         shortening=Shortening(texts, wiring["tokens"].name),
     )
-    graph_file = version_folder(staging, encoder) / GRAPH
-    full = prepare_graph(source / "textual" / GRAPH, graph_file, recipe)
-    graph = reduce_precision(full, graph_file, [text.feed for text in texts[:count]], preferences)
+    target = graph_file(staging, encoder)
+    full = rewrite(source / "textual" / GRAPH, target, recipe)
+    graph = reduce_precision(full, target, [text.feed for text in texts[:count]], settings.precision)
     shutil.copyfile(source / "textual/tokenizer.json", version_folder(staging, tokenize) / "tokenizer.json")
-    output = embedding_of(graph)
+    output = graph.embedding
     dims = (-1 if graph.shortened else length,)
     encoder_inputs = [Tensor(tensor.name, tensor.type, dims, "length") for tensor in wiring.values()]
     tokens = [Tensor(public, tensor.type, dims, "length") for public, tensor in wiring.items()]
@@ -129,7 +135,7 @@ def generate_textual(source: Path, name: str, staging: Path, preferences: Prefer
             f"{', '.join(wiring)} ─[encode]→ embedding",
             encoder_inputs,
             [output],
-            preferences,
+            settings,
             one_shape=True,
             half=graph.half,
             urgent=True,
@@ -145,12 +151,12 @@ def generate_textual(source: Path, name: str, staging: Path, preferences: Prefer
             ],
         ),
     ]
-    return draft(for_device(models, preferences), graph)
+    return generated(for_device(models, settings), graph)
 
 
-def _resize(config: Mapping[str, Any], preferences: Preferences) -> dict[str, str]:
+def _resize(config: Mapping[str, Any], settings: PreparationSettings) -> dict[str, str]:
     """As release 3.1 does it for every model, or as the model's file says."""
-    if preferences.clip_resize == "release":
+    if settings.clip_resize is ClipResize.RELEASE:
         return {"resize_mode": SHORTEST, "interpolation": "bicubic"}
     mode = config.get("resize_mode", SHORTEST)
     if mode not in (SHORTEST, SQUASH):
@@ -197,7 +203,3 @@ def _pad_token(config: Mapping[str, Any]) -> str:
 def _read_json(path: Path) -> dict[str, Any]:
     content: dict[str, Any] = json.loads(path.read_text())
     return content
-
-
-VISUAL = Family(("visual/*",), generate_visual)
-TEXTUAL = Family(("config.json", "textual/*"), generate_textual)

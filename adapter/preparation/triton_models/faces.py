@@ -4,21 +4,25 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from adapter.preparation.config import Model, Step, Tensor
 from adapter.preparation.graphs import samples
+from adapter.preparation.graphs.file import RewriteError
+from adapter.preparation.graphs.pixels import PIXELS, Normalisation
 from adapter.preparation.graphs.precision import reduce_precision, sample_count
-from adapter.preparation.graphs.rewrite import PIXELS, Normalisation, Recipe, RewriteError, prepare_graph
-from adapter.preparation.repository import GRAPH, Draft, Family, Preferences, version_folder
-from adapter.preparation.triton_models.config import Model, Step, Tensor
+from adapter.preparation.graphs.rewrite import Recipe, rewrite
 from adapter.preparation.triton_models.shared import (
     CPU_BATCH,
     IMAGE,
     IMAGE_SIZE,
-    draft,
-    embedding_of,
+    Generated,
     for_device,
+    generated,
+    graph_file,
     graph_model,
     same,
 )
+from adapter.protocol import GRAPH
+from adapter.settings import Device, PreparationSettings
 from transforms.faces import classify_heads
 
 DETECTOR_SIZE = 640
@@ -38,7 +42,7 @@ FACES = (
 )
 
 
-def generate_detection(source: Path, name: str, staging: Path, preferences: Preferences) -> Draft:
+def generate_detection(source: Path, name: str, staging: Path, settings: PreparationSettings) -> Generated:
     """The steps `preprocess`, `detector` and `postprocess`, and the ensemble over them."""
     preprocess, detector, postprocess = (
         f"{name}.{step}" for step in ("preprocess", "detector", "postprocess")
@@ -46,7 +50,7 @@ def generate_detection(source: Path, name: str, staging: Path, preferences: Pref
     recipe = Recipe(
         [{PIXELS: picture} for picture in samples.pictures(DETECTOR_SIZE, DETECTOR_SIZE)], DETECTION
     )
-    graph = prepare_graph(source / "detection" / GRAPH, version_folder(staging, detector) / GRAPH, recipe)
+    graph = rewrite(source / "detection" / GRAPH, graph_file(staging, detector), recipe)
     heads = [replace(head, whole=not graph.batchable) for head in graph.outputs]
     _check(heads)
     models = [
@@ -56,14 +60,14 @@ def generate_detection(source: Path, name: str, staging: Path, preferences: Pref
             [IMAGE],
             [CANVAS, SCALE, PICTURE, IMAGE_SIZE],
             backend="face_preprocess",
-            parameters={"size": str(DETECTOR_SIZE), "max_pixels": str(preferences.max_pixels)},
+            parameters={"size": str(DETECTOR_SIZE), "max_pixels": str(settings.max_pixels)},
         ),
         graph_model(
             detector,
             "pixels ─[normalise, detect]→ heads",
             [CANVAS],
             heads,
-            preferences,
+            settings,
             one_shape=True,
             cpu_batch=2,
         ),
@@ -89,26 +93,28 @@ def generate_detection(source: Path, name: str, staging: Path, preferences: Pref
             ],
         ),
     ]
-    return draft(for_device(models, preferences), graph)
+    return generated(for_device(models, settings), graph)
 
 
-def generate_recognition(source: Path, name: str, staging: Path, preferences: Preferences) -> Draft:
+def generate_recognition(source: Path, name: str, staging: Path, settings: PreparationSettings) -> Generated:
     """The graph, and an ensemble of this one step that gives its tensors their public names."""
     encoder = f"{name}.encoder"
-    crops = [{PIXELS: crop} for crop in samples.pictures(CROP_SIZE, CROP_SIZE, sample_count(preferences))]
+    crops = [
+        {PIXELS: crop} for crop in samples.pictures(CROP_SIZE, CROP_SIZE, sample_count(settings.precision))
+    ]
     recipe = Recipe(crops[: samples.COUNT], RECOGNITION)
-    graph_file = version_folder(staging, encoder) / GRAPH
-    full = prepare_graph(source / "recognition" / GRAPH, graph_file, recipe)
-    graph = reduce_precision(full, graph_file, crops, preferences)
+    target = graph_file(staging, encoder)
+    full = rewrite(source / "recognition" / GRAPH, target, recipe)
+    graph = reduce_precision(full, target, crops, settings.precision)
     pixels = Tensor(PIXELS, "UINT8", (CROP_SIZE, CROP_SIZE, 3), "height, width, RGB")
-    output = embedding_of(graph)
+    output = graph.embedding
     models = [
         graph_model(
             encoder,
             "pixels ─[normalise, encode]→ embedding",
             [pixels],
             [output],
-            preferences,
+            settings,
             one_shape=True,
             half=graph.half,
         ),
@@ -120,10 +126,10 @@ def generate_recognition(source: Path, name: str, staging: Path, preferences: Pr
             steps=[Step(encoder, {PIXELS: "crops"}, {output.name: "embedding"})],
         ),
     ]
-    limit = preferences.max_batch_size_faces
-    if preferences.device == "cpu":
+    limit = settings.max_batch_size_faces
+    if settings.device is Device.CPU:
         limit = min(limit, CPU_BATCH)
-    return draft([replace(model, max_batch_size=limit) for model in models], graph)
+    return generated([replace(model, max_batch_size=limit) for model in models], graph)
 
 
 def _check(heads: Sequence[Tensor]) -> None:
@@ -132,7 +138,3 @@ def _check(heads: Sequence[Tensor]) -> None:
         classify_heads([head.dims for head in heads], DETECTOR_SIZE)
     except ValueError as error:
         raise RewriteError(str(error)) from error
-
-
-DETECTION_FAMILY = Family(("detection/*",), generate_detection)
-RECOGNITION_FAMILY = Family(("recognition/*",), generate_recognition)

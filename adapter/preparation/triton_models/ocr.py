@@ -3,13 +3,25 @@
 from dataclasses import replace
 from pathlib import Path
 
+from adapter.preparation.config import Model, Step, Tensor
 from adapter.preparation.graphs import samples
 from adapter.preparation.graphs.file import RewriteError, read
+from adapter.preparation.graphs.pixels import PIXELS, Normalisation
 from adapter.preparation.graphs.recogniser import CERTAINTIES, CLASSES, write_recognizer
-from adapter.preparation.graphs.rewrite import PIXELS, Normalisation, Recipe, prepare_graph
-from adapter.preparation.repository import GRAPH, Draft, Family, Preferences, version_folder
-from adapter.preparation.triton_models.config import Model, Step, Tensor
-from adapter.preparation.triton_models.shared import IMAGE, IMAGE_SIZE, draft, flag, graph_model, same
+from adapter.preparation.graphs.rewrite import Recipe, rewrite
+from adapter.preparation.triton_models.shared import (
+    IMAGE,
+    IMAGE_SIZE,
+    Generated,
+    flag,
+    generated,
+    graph_file,
+    graph_model,
+    same,
+    version_folder,
+)
+from adapter.protocol import GRAPH
+from adapter.settings import PreparationSettings
 from transforms.ocr_detection import LEVEL_SCALE, MEAN_LEVEL
 from transforms.ocr_recognition import LINE_HEIGHT_PX, read_characters
 
@@ -46,7 +58,7 @@ STEPS = (
 TEXTS = (Tensor("text", "STRING", (-1,), "line; UTF-8"), Tensor("score", "FP32", (-1,), "line"))
 
 
-def generate_detection(source: Path, name: str, staging: Path, preferences: Preferences) -> Draft:
+def generate_detection(source: Path, name: str, staging: Path, settings: PreparationSettings) -> Generated:
     """The steps `preprocess`, `detector` and `postprocess`, and the ensemble over them."""
     preprocess, detector, postprocess = (
         f"{name}.{step}" for step in ("preprocess", "detector", "postprocess")
@@ -54,7 +66,7 @@ def generate_detection(source: Path, name: str, staging: Path, preferences: Pref
     recipe = Recipe(
         [{PIXELS: picture} for picture in samples.pictures(SAMPLE_SIZE, SAMPLE_SIZE)], NORMALISATION
     )
-    graph = prepare_graph(source / "detection" / GRAPH, version_folder(staging, detector) / GRAPH, recipe)
+    graph = rewrite(source / "detection" / GRAPH, graph_file(staging, detector), recipe)
     if len(graph.outputs) != 1:
         raise RewriteError(f"the detector gives not one map but {graph.outputs}")
     output = graph.outputs[0].name
@@ -66,7 +78,7 @@ def generate_detection(source: Path, name: str, staging: Path, preferences: Pref
             [CANVAS, CANVAS_SIZE, PICTURE, IMAGE_SIZE],
             backend="ocr_preprocess",
             parameters={
-                "max_pixels": str(preferences.max_pixels),
+                "max_pixels": str(settings.max_pixels),
                 "buckets": flag(False),
             },
         ),
@@ -75,7 +87,7 @@ def generate_detection(source: Path, name: str, staging: Path, preferences: Pref
             "pixels ─[normalise, detect]→ map",
             [CANVAS],
             [replace(MAP, name=output)],
-            preferences,
+            settings,
             cpu_batch=1,
         ),
         Model(
@@ -99,19 +111,18 @@ def generate_detection(source: Path, name: str, staging: Path, preferences: Pref
             ],
         ),
     ]
-    return draft(models, graph)
+    return generated(models, graph)
 
 
-def generate_recognition(source: Path, name: str, staging: Path, preferences: Preferences) -> Draft:
+def generate_recognition(source: Path, name: str, staging: Path, settings: PreparationSettings) -> Generated:
     """The steps `lines`, `recognizer` and `ctc`, and the ensemble over them. A request is a group of lines.
 
     Without Triton's batching: the width of a group decides its text, so groups are never joined.
     """
     lines, recognizer, ctc = (f"{name}.{step}" for step in ("lines", "recognizer", "ctc"))
-    graph_file = source / "recognition" / GRAPH
-    target = version_folder(staging, recognizer) / GRAPH
-    entry, classes = write_recognizer(graph_file, target)
-    charset = _charset(graph_file)
+    published = source / "recognition" / GRAPH
+    entry, classes = write_recognizer(published, graph_file(staging, recognizer))
+    charset = _charset(published)
     try:
         read_characters(charset, classes)
     except ValueError as error:
@@ -131,7 +142,7 @@ def generate_recognition(source: Path, name: str, staging: Path, preferences: Pr
             "lines ─[recognise, likeliest class of each step]→ classes, certainties",
             [replace(BATCH, name=entry)],
             STEPS,
-            preferences,
+            settings,
             apart=True,
         ),
         Model(
@@ -154,7 +165,7 @@ def generate_recognition(source: Path, name: str, staging: Path, preferences: Pr
             ],
         ),
     ]
-    return Draft([replace(model, max_batch_size=0) for model in models])
+    return Generated([replace(model, max_batch_size=0) for model in models])
 
 
 def _charset(graph: Path) -> str:
@@ -166,7 +177,3 @@ def _charset(graph: Path) -> str:
     if not beside.is_file():
         raise RewriteError(f"the recogniser has no characters: neither in its metadata nor in {beside}")
     return beside.read_bytes().decode()
-
-
-DETECTION_FAMILY = Family(("detection/*",), generate_detection)
-RECOGNITION_FAMILY = Family(("recognition/*",), generate_recognition)

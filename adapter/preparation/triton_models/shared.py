@@ -1,11 +1,41 @@
-"""What the generators of all tasks share: common tensors, the model that runs a graph, and the draft they end in."""
+"""What the generators of all tasks share: what they return, common tensors, and the model that runs a graph."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 
-from adapter.preparation.graphs.rewrite import Prepared, RewriteError
-from adapter.preparation.repository import Draft, Preferences
-from adapter.preparation.triton_models.config import Model, Tensor, without_batching
+from adapter.preparation.config import Model, Tensor, without_batching
+from adapter.preparation.graphs.rewrite import Rewritten
+from adapter.protocol import GRAPH
+from adapter.settings import Device, PreparationSettings
+
+VERSION = "1"
+
+
+@dataclass(frozen=True)
+class Generated:
+    """What a generator makes of a part, whose files it has written to the staging folder.
+
+    Attributes:
+        models: what their configs are to say, the public one last.
+        notes: what the log should say of the part.
+    """
+
+    models: Sequence[Model]
+    notes: tuple[str, ...] = ()
+
+
+def version_folder(staging: Path, model: str) -> Path:
+    """The folder for a model's files, made if it is not there."""
+    folder = staging / model / VERSION
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def graph_file(staging: Path, model: str) -> Path:
+    """Where a model's graph is to be written."""
+    return version_folder(staging, model) / GRAPH
+
 
 IMAGE = Tensor("image", "STRING", (1,), "an encoded picture")
 IMAGE_SIZE = Tensor("image_size", "INT32", (2,), "height, width of the picture as sent")
@@ -41,7 +71,7 @@ def graph_model(
     comment: str,
     inputs: Sequence[Tensor],
     outputs: Sequence[Tensor],
-    preferences: Preferences,
+    settings: PreparationSettings,
     *,
     one_shape: bool = False,
     half: bool = False,
@@ -59,13 +89,13 @@ def graph_model(
         apart: for a graph that Triton must not batch: whether a CPU may run the items of its first axis side by side.
     """
     threads = {
-        "intra_op_thread_count": preferences.intra_op_threads,
-        "inter_op_thread_count": preferences.inter_op_threads,
+        "intra_op_thread_count": settings.intra_op_threads,
+        "inter_op_thread_count": settings.inter_op_threads,
     }
     parameters = {key: str(count) for key, count in threads.items() if count}
     if not one_shape:
-        parameters |= {**SHAPES_VARY, SHRINKAGE: f"{preferences.device}:0"}
-    if apart and preferences.device == "cpu":
+        parameters |= {**SHAPES_VARY, SHRINKAGE: f"{settings.device}:0"}
+    if apart and settings.device is Device.CPU:
         parameters["items"] = "apart"
     model = Model(
         name,
@@ -78,48 +108,35 @@ def graph_model(
         urgent=urgent,
         parameters=parameters,
     )
-    if preferences.device == "gpu":
-        return _on_gpu(model, preferences, one_shape=one_shape)
+    if settings.device is Device.GPU:
+        return _on_gpu(model, settings, one_shape=one_shape)
     return replace(model, max_batch_size=cpu_batch)
 
 
-def _on_gpu(model: Model, preferences: Preferences, *, one_shape: bool) -> Model:
+def _on_gpu(model: Model, settings: PreparationSettings, *, one_shape: bool) -> Model:
     parameters = {**model.parameters, "arena_extend_strategy": "1", "cudnn_conv_algo_search": "1"}
-    if not one_shape and preferences.gpu_memory_mib:
-        parameters["gpu_mem_limit"] = str(preferences.gpu_memory_mib * 2**20)
+    if not one_shape and settings.gpu_memory_mib:
+        parameters["gpu_mem_limit"] = str(settings.gpu_memory_mib * 2**20)
     return replace(
         model,
         kind="KIND_GPU",
-        instances=preferences.gpu_instances,
+        instances=settings.gpu_instances,
         parameters=parameters,
     )
 
 
-def embedding_of(graph: Prepared) -> Tensor:
-    """The graph's vector, without the batch axis: some exports give more than that.
-
-    Raises:
-        RewriteError: it gives none.
-    """
-    skip = 0 if graph.batchable else 1
-    for tensor in graph.outputs:
-        if tensor.type == "FP32" and len(tensor.dims) - skip == 1:
-            return Tensor(tensor.name, "FP32", tensor.dims[skip:])
-    raise RewriteError(f"the graph gives no float32 vector; its outputs are {graph.outputs}")
-
-
-def for_device(models: Sequence[Model], preferences: Preferences) -> Sequence[Model]:
+def for_device(models: Sequence[Model], settings: PreparationSettings) -> Sequence[Model]:
     """The models of a part whose graph's input has one shape: with larger batches on a GPU."""
-    if preferences.device != "gpu":
+    if settings.device is not Device.GPU:
         return models
     return [replace(model, max_batch_size=GPU_BATCH) for model in models]
 
 
-def draft(models: Sequence[Model], *graphs: Prepared) -> Draft:
-    """The draft of a part: batched if its graphs are. The public ensemble takes what each of its steps takes."""
+def generated(models: Sequence[Model], *graphs: Rewritten) -> Generated:
+    """A part that is batched if its graphs are. The public ensemble takes what each of its steps takes."""
     reasons = tuple(f"not batched: {graph.why_not}" for graph in graphs if not graph.batchable)
     if reasons:
         models = [without_batching(model) for model in models]
     limit = min(model.max_batch_size for model in models)
     notes = tuple(note for graph in graphs for note in graph.notes)
-    return Draft([*models[:-1], replace(models[-1], max_batch_size=limit)], (*reasons, *notes))
+    return Generated([*models[:-1], replace(models[-1], max_batch_size=limit)], (*reasons, *notes))

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from onnx import TensorProto
 
-from adapter.preparation.families import FAMILIES
 from adapter.preparation.graphs.file import read
-from adapter.preparation.repository import Preferences, prepare
+from adapter.preparation.repository import prepare
 from adapter.preparation.triton_models.shared import CPU_BATCH, GPU_BATCH
 from tests.support import defaults
 from tests.support.configs import container_faults, faults, parse, read_repository
+from tests.support.defaults import preparation_settings
 
 pytestmark = pytest.mark.slow
 
@@ -31,15 +31,14 @@ Write = Callable[..., Path]
 
 @pytest.fixture(scope="module")
 def write(tmp_path_factory: pytest.TempPathFactory) -> Write:
-    """Writes the default models with preferences, into a repository of their own."""
+    """Writes the default models by settings, into a repository of their own."""
     cache = tmp_path_factory.mktemp("cache")
     defaults.build_sources(cache)
 
-    def write(**preferences: Any) -> Path:
+    def write(**chosen: Any) -> Path:
         repository = tmp_path_factory.mktemp("state") / "model_repository"
         for part in defaults.GRAPHS:
-            family = FAMILIES[part.task, part.type]
-            prepare(part, cache / part.task / part.name, repository, family, Preferences(**preferences))
+            prepare(part, cache / part.task / part.name, repository, preparation_settings(**chosen))
         return repository
 
     return write
@@ -104,7 +103,7 @@ def test_batches_are_larger_where_the_shape_is_one(gpu: Path, model: str) -> Non
 
 
 def test_faces_are_batched_as_the_setting_says(gpu: Path) -> None:
-    assert config(gpu, FIXED[3]).max_batch_size == Preferences().max_batch_size_faces
+    assert config(gpu, FIXED[3]).max_batch_size == preparation_settings().max_batch_size_faces
 
 
 def test_a_cpu_takes_one_page_at_a_time_and_a_gpu_several(gpu: Path, write: Write) -> None:
@@ -114,7 +113,7 @@ def test_a_cpu_takes_one_page_at_a_time_and_a_gpu_several(gpu: Path, write: Writ
 def test_a_cpu_takes_fewer_photos_and_faces_at_a_time_than_a_gpu(gpu: Path, write: Write) -> None:
     cpu = write()
     sizes = [[config(folder, model).max_batch_size for model in FIXED[2:]] for folder in (cpu, gpu)]
-    assert sizes == [[2, CPU_BATCH], [GPU_BATCH, Preferences().max_batch_size_faces]]
+    assert sizes == [[2, CPU_BATCH], [GPU_BATCH, preparation_settings().max_batch_size_faces]]
     few = write(max_batch_size_faces=3)
     assert config(few, FIXED[3]).max_batch_size == config(few, "buffalo_l.recognition").max_batch_size == 3
 

@@ -16,16 +16,16 @@ from typer.testing import CliRunner
 
 from adapter import cli
 from adapter.errors import SetupError
-from adapter.preparation.families import FAMILIES
 from adapter.preparation.graphs.batching import make_batch_dynamic
 from adapter.preparation.graphs.file import read
 from adapter.preparation.graphs.samples import pictures
-from adapter.preparation.repository import Preferences, prepare
+from adapter.preparation.repository import prepare
 from adapter.protocol import Part, TaskName, TypeName
 from bench.standins import VERSION_FILE, build_standins, clip, faces, scrfd
 from demo.models import face_graphs
 from demo.models.clip import END, tokenizer, write_settings
 from demo.show.faces import CROWD, draw_crowd
+from tests.support.defaults import preparation_settings
 from transforms import faces as transforms
 from transforms.text import Tokenizer
 
@@ -180,8 +180,8 @@ class TestFullSize:
     def test_faces_are_prepared_and_proven_for_batches(
         self, cache: Path, tmp_path: Path, type_: TypeName
     ) -> None:
-        part, family = Part(TaskName.FACES, type_, faces.NAME), FAMILIES[TaskName.FACES, type_]
-        prepared = prepare(part, cache / FACES, tmp_path / "repository", family, Preferences())
+        part = Part(TaskName.FACES, type_, faces.NAME)
+        prepared = prepare(part, cache / FACES, tmp_path / "repository", preparation_settings())
         shutil.rmtree(tmp_path / "repository")
         assert prepared.notes == (), "what cannot be batched is noted"
 

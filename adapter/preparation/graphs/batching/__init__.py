@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 from onnx import helper, inliner, numpy_helper
 
-from adapter.preparation.graphs.batching.draft import COUNT, ROWS, Choice
+from adapter.preparation.graphs.batching.builder import COUNT, ROWS, Choice
 from adapter.preparation.graphs.batching.rules import choices
 from adapter.preparation.graphs.batching.trace import Place, Shape, Traced, Tracer, Untraceable, grown, weight
 from adapter.preparation.graphs.file import RewriteError, inputs_of

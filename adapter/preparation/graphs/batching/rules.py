@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 from onnx import AttributeProto
 
-from adapter.preparation.graphs.batching.draft import Choice, Draft
+from adapter.preparation.graphs.batching.builder import Choice, NodeBuilder
 from adapter.preparation.graphs.batching.trace import (
     Inputs,
     Place,
@@ -59,11 +59,11 @@ def _reshape(node: onnx.NodeProto, inputs: Inputs, tracer: Tracer) -> Iterator[C
         if traced.many == kept:
             yield Choice([node], [traced])
         elif target.value_one is not None and target.value_one is target.value_many:
-            draft = Draft(node)
-            draft.node.input[1] = draft.integers(
+            builder = NodeBuilder(node)
+            builder.node.input[1] = builder.integers(
                 [-1 if a == place.axis else size for a, size in enumerate(after)]
             )
-            yield draft.choice([traced])
+            yield builder.choice([traced])
     if not places:
         raise Untraceable("no axis of its shape can hold the batch")
 
@@ -94,28 +94,28 @@ def _expand(node: onnx.NodeProto, inputs: Inputs, tracer: Tracer) -> Iterator[Ch
     """A constant shape becomes 1 where the batch is, which leaves it as it is."""
     data, target = inputs
     assert data and data.place and target
-    draft = Draft(node)
+    builder = NodeBuilder(node)
     if target.value_one is not None and target.value_one is target.value_many:
         shape = target.value_one.copy()
         axis = data.place.axis - len(data.one) + len(shape)
         if axis >= 0 and shape[axis] == data.one[data.place.axis]:
             shape[axis] = 1
-            draft.node.input[1] = draft.integers(shape)
+            builder.node.input[1] = builder.integers(shape)
             target = replace(target, value_one=shape, value_many=shape)
-    yield draft.choice(tracer.follow(draft.node, [data, target]))
+    yield builder.choice(tracer.follow(builder.node, [data, target]))
 
 
 def _resize(node: onnx.NodeProto, inputs: Inputs, tracer: Tracer) -> Iterator[Choice]:
     """Constant sizes take the batch's."""
     data, sizes = inputs[0], inputs[3] if len(inputs) > 3 else None
     assert data and data.place
-    draft, axis = Draft(node), data.place.axis
+    builder, axis = NodeBuilder(node), data.place.axis
     has_axes = any(attribute.name == "axes" for attribute in node.attribute)
     if sizes and sizes.value_one is not None and sizes.value_one is sizes.value_many and not has_axes:
         shape = [int(size) for size in sizes.value_one]
-        draft.node.input[3] = draft.sizes(shape, axis)
+        builder.node.input[3] = builder.sizes(shape, axis)
         inputs = [*inputs[:3], replace(sizes, value_many=np.array(grown(tuple(shape), axis), np.int64))]
-    yield draft.choice(tracer.follow(draft.node, inputs))
+    yield builder.choice(tracer.follow(builder.node, inputs))
 
 
 def _join(node: onnx.NodeProto, inputs: Inputs, tracer: Tracer) -> Iterator[Choice]:
@@ -124,12 +124,12 @@ def _join(node: onnx.NodeProto, inputs: Inputs, tracer: Tracer) -> Iterator[Choi
     assert model.place
     if _axis(node, 0) % len(model.one) == model.place.axis:
         raise Untraceable("it works along the batch")
-    draft = Draft(node)
+    builder = NodeBuilder(node)
     inputs = [
-        tensor if tensor is None or tensor.place else draft.repeat(index, tensor, model.place)
+        tensor if tensor is None or tensor.place else builder.repeat(index, tensor, model.place)
         for index, tensor in enumerate(inputs)
     ]
-    yield draft.choice(tracer.follow(draft.node, inputs))
+    yield builder.choice(tracer.follow(builder.node, inputs))
 
 
 def _broadcast(node: onnx.NodeProto, inputs: Inputs, tracer: Tracer) -> Iterator[Choice]:
@@ -137,14 +137,14 @@ def _broadcast(node: onnx.NodeProto, inputs: Inputs, tracer: Tracer) -> Iterator
     model = placed(inputs)[0]
     assert model.place
     size, from_end = model.one[model.place.axis], model.place.axis - len(model.one)
-    draft, fitted = Draft(node), list(inputs)
+    builder, fitted = NodeBuilder(node), list(inputs)
     is_matrix_axis = node.op_type == "MatMul" and from_end >= -2
     for index, tensor in enumerate(inputs):
         if tensor and not tensor.place and size > 1 and not is_matrix_axis:
             axis = from_end + len(tensor.one)
             if axis >= 0 and tensor.one[axis] == size:
-                fitted[index] = draft.repeat(index, tensor, replace(model.place, axis=axis))
-    yield draft.choice(tracer.follow(draft.node, fitted))
+                fitted[index] = builder.repeat(index, tensor, replace(model.place, axis=axis))
+    yield builder.choice(tracer.follow(builder.node, fitted))
 
 
 def _gather(node: onnx.NodeProto, inputs: Inputs, tracer: Tracer) -> Iterator[Choice]:
@@ -179,9 +179,9 @@ def _own_rows(
         raise Untraceable("its indices cannot be told apart by item")
     places = [indices.place] if indices.place else [Place(axis) for axis in axes if indices.one[axis] == 1]
     for place in places:
-        draft = Draft(node)
-        own = indices if indices.place else draft.repeat(1, indices, place)
-        yield draft.choice(tracer.follow(draft.node, [data, draft.offset(1, own, steps)]))
+        builder = NodeBuilder(node)
+        own = indices if indices.place else builder.repeat(1, indices, place)
+        yield builder.choice(tracer.follow(builder.node, [data, builder.offset(1, own, steps)]))
     if not places:
         raise Untraceable("it takes some items of the batch")
 

@@ -11,11 +11,12 @@ from adapter.preparation.catalog import KNOWN
 from adapter.preparation.fetch import sources
 from adapter.preparation.fetch.hub import Hub as Client
 from adapter.preparation.fetch.lockfile import Lockfile
-from adapter.preparation.fetch.sources import HubRepositories, Listing, RapidOcrRelease, belongs, canonical
-from adapter.protocol import Part, TaskName, TypeName
+from adapter.preparation.fetch.sources import HubRepositories, Listing, RapidOcrRelease, belongs
+from adapter.protocol import Part, Publisher, TaskName, TypeName
 from tests.support.downloads import WAITS_S, Bench, noise, opened_bench
 from tests.support.hub import sha256
 
+RAPIDOCR = Publisher.RAPIDOCR
 DETECTION = Part(TaskName.OCR, TypeName.DETECTION, "PP-OCRv5_mobile")
 RECOGNITION = Part(TaskName.OCR, TypeName.RECOGNITION, "PP-OCRv5_mobile")
 
@@ -27,16 +28,16 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
 
 
 @pytest.mark.parametrize("name", KNOWN[TaskName.OCR])
-@pytest.mark.parametrize("kind", [TypeName.DETECTION, TypeName.RECOGNITION])
-def test_rapidocr_publishes_both_halves_of_every_known_ocr_model(name: str, kind: TypeName) -> None:
-    listing = RapidOcrRelease("https://host/PP-OCRv5").offer(Part(TaskName.OCR, kind, name), {})
+@pytest.mark.parametrize("type_name", [TypeName.DETECTION, TypeName.RECOGNITION])
+def test_rapidocr_publishes_both_parts_of_every_known_ocr_model(name: str, type_name: TypeName) -> None:
+    listing = RapidOcrRelease("https://host/PP-OCRv5").offer(Part(TaskName.OCR, type_name, name), {})
     assert listing is not None
-    assert listing.files[0].path == f"{kind}/model.onnx"
+    assert listing.files[0].path == f"{type_name}/model.onnx"
     assert len(listing.files[0].sha256 or "") == 64
 
 
 @pytest.mark.parametrize(
-    ("kind", "name", "url"),
+    ("type_name", "name", "url"),
     [
         (TypeName.DETECTION, "PP-OCRv5_server", "det/ch_PP-OCRv5_det_server.onnx"),
         (TypeName.DETECTION, "LATIN__PP-OCRv5_mobile", "det/ch_PP-OCRv5_det_mobile.onnx"),
@@ -45,8 +46,8 @@ def test_rapidocr_publishes_both_halves_of_every_known_ocr_model(name: str, kind
         (TypeName.RECOGNITION, "CH__PP-OCRv5_server", "rec/ch_PP-OCRv5_rec_server.onnx"),
     ],
 )
-def test_a_language_decides_the_recogniser_and_a_size_both(kind: TypeName, name: str, url: str) -> None:
-    listing = RapidOcrRelease("https://host").offer(Part(TaskName.OCR, kind, name), {})
+def test_a_language_decides_the_recogniser_and_a_size_both(type_name: TypeName, name: str, url: str) -> None:
+    listing = RapidOcrRelease("https://host").offer(Part(TaskName.OCR, type_name, name), {})
     assert listing is not None
     assert listing.files[0].url == f"https://host/{url}"
 
@@ -57,21 +58,6 @@ def test_a_language_decides_the_recogniser_and_a_size_both(kind: TypeName, name:
 def test_rapidocr_offers_nothing_else(name: str) -> None:
     part = Part(TaskName.OCR, TypeName.RECOGNITION, name)
     assert RapidOcrRelease().offer(part, {}) is None
-    assert canonical(part) == part
-
-
-@pytest.mark.parametrize(
-    ("kind", "name", "shortest"),
-    [
-        (TypeName.DETECTION, "LATIN__PP-OCRv5_mobile", "PP-OCRv5_mobile"),
-        (TypeName.RECOGNITION, "LATIN__PP-OCRv5_mobile", "LATIN__PP-OCRv5_mobile"),
-        (TypeName.DETECTION, "CH__PP-OCRv5_server", "PP-OCRv5_server"),
-        (TypeName.RECOGNITION, "CH__PP-OCRv5_server", "PP-OCRv5_server"),
-        (TypeName.DETECTION, "PP-OCRv5_mobile", "PP-OCRv5_mobile"),
-    ],
-)
-def test_names_of_the_same_graph_have_one_canonical_name(kind: TypeName, name: str, shortest: str) -> None:
-    assert canonical(Part(TaskName.OCR, kind, name)).name == shortest
 
 
 @pytest.mark.parametrize(
@@ -91,7 +77,7 @@ def test_names_of_the_same_graph_have_one_canonical_name(kind: TypeName, name: s
         ("README.md", False),
     ],
 )
-def test_a_half_is_its_folder_without_graphs_in_other_formats(path: str, taken: bool) -> None:
+def test_a_part_is_its_folder_without_graphs_in_other_formats(path: str, taken: bool) -> None:
     assert belongs(path, Part(TaskName.CLIP, TypeName.VISUAL, "any")) is taken
 
 
@@ -116,7 +102,7 @@ def test_pp_ocr_comes_from_the_release_without_the_hubs_token(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
-    folder = bench.downloads(SmallRelease(bench, noise(5000))).fetch(RECOGNITION)
+    folder = bench.downloads({RAPIDOCR: SmallRelease(bench, noise(5000))}).fetch(RECOGNITION)
     assert (folder / "recognition/model.onnx").read_bytes() == noise(5000)
     assert len(bench.hub.requests) == 1
     assert "authorization" not in bench.hub.requests[0].headers
@@ -125,7 +111,7 @@ def test_pp_ocr_comes_from_the_release_without_the_hubs_token(
 
 def test_a_release_of_unknown_size_is_taken_up_where_it_broke(bench: Bench) -> None:
     bench.hub.order("det_mobile.onnx", cut_after=4000)
-    bench.downloads(SmallRelease(bench, noise(5000))).fetch(DETECTION)
+    bench.downloads({RAPIDOCR: SmallRelease(bench, noise(5000))}).fetch(DETECTION)
     assert [request.headers.get("range") for request in bench.hub.requests] == [None, "bytes=4000-"]
 
 
@@ -133,13 +119,13 @@ def test_a_release_of_which_all_had_arrived_is_not_sent_again(bench: Bench) -> N
     staging = bench.cache / "ocr" / DETECTION.name / ".download"
     staging.mkdir(parents=True)
     (staging / sha256(noise(5000))).write_bytes(noise(5000))
-    folder = bench.downloads(SmallRelease(bench, noise(5000))).fetch(DETECTION)
+    folder = bench.downloads({RAPIDOCR: SmallRelease(bench, noise(5000))}).fetch(DETECTION)
     assert (folder / "detection/model.onnx").read_bytes() == noise(5000)
     assert [request.headers["range"] for request in bench.hub.requests] == ["bytes=5000-"]
 
 
 def test_a_release_of_another_hash_is_refused(bench: Bench) -> None:
-    downloads = bench.downloads(SmallRelease(bench, noise(5000), published=b"another graph"))
+    downloads = bench.downloads({RAPIDOCR: SmallRelease(bench, noise(5000), published=b"another graph")})
     with pytest.raises(
         ModelRefused, match=r"detection/model.onnx of RapidAI/RapidOCR@v3.9.2 arrived corrupt twice"
     ):
@@ -150,25 +136,9 @@ def test_where_the_release_is_out_of_reach_the_hub_is_asked(bench: Bench) -> Non
     bench.hub.publish("immich-app/PP-OCRv5_mobile", {"detection/model.onnx": noise(3000)})
     client = Client(bench.hub.url, waits_s=WAITS_S)
     nowhere = RapidOcrRelease("http://127.0.0.1:9")
-    downloads = bench.downloads(nowhere, HubRepositories(client))
+    downloads = bench.downloads({RAPIDOCR: nowhere, Publisher.HUB: HubRepositories(client)})
     assert (downloads.fetch(DETECTION) / "detection/model.onnx").read_bytes() == noise(3000)
     with pytest.raises(
         ModelUnavailable, match=r"127.0.0.1 cannot be reached.* has no recognition/model.onnx"
     ):
         downloads.fetch(RECOGNITION)
-
-
-def test_the_detector_of_another_language_is_the_one_that_is_there(bench: Bench) -> None:
-    downloads = bench.downloads(SmallRelease(bench, noise(5000)))
-    base = downloads.fetch(DETECTION)
-    assert downloads.fetch(replace(DETECTION, name="LATIN__PP-OCRv5_mobile")) == base
-    assert downloads.fetch(replace(RECOGNITION, name="LATIN__PP-OCRv5_mobile")) != base
-    assert len(bench.hub.requests) == 2
-
-
-def test_a_detector_in_immichs_own_folder_of_the_language_is_used(bench: Bench) -> None:
-    folder = bench.cache / "ocr" / "LATIN__PP-OCRv5_mobile"
-    (folder / "detection").mkdir(parents=True)
-    (folder / "detection/model.onnx").write_bytes(b"from an Immich cache")
-    assert bench.downloads().fetch(replace(DETECTION, name="LATIN__PP-OCRv5_mobile")) == folder
-    assert bench.hub.requests == []

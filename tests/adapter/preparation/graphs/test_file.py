@@ -7,6 +7,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from adapter.preparation.config import Tensor
 from adapter.preparation.graphs.file import (
     MAX_IR,
     MAX_OPSET,
@@ -19,7 +20,6 @@ from adapter.preparation.graphs.file import (
     write,
 )
 from adapter.preparation.graphs.proof import difference, run_each
-from adapter.preparation.triton_models.config import Tensor
 from tests.support.graphs import Graph, save
 
 

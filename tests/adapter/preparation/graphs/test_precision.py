@@ -10,25 +10,21 @@ import pytest
 from onnx import TensorProto
 from onnxruntime import GraphOptimizationLevel
 
-from adapter.preparation.families import FAMILIES
+from adapter.preparation import manifest
 from adapter.preparation.graphs import samples
-from adapter.preparation.graphs.file import MAX_IR, MAX_OPSET, opset_of, read
+from adapter.preparation.graphs.file import MAX_IR, MAX_OPSET, RewriteError, opset_of, read
+from adapter.preparation.graphs.pixels import PIXELS, Normalisation
 from adapter.preparation.graphs.precision import reduce_precision
 from adapter.preparation.graphs.proof import Sample, run_each
 from adapter.preparation.graphs.reduction import halve
-from adapter.preparation.graphs.rewrite import (
-    PIXELS,
-    Normalisation,
-    Prepared,
-    Recipe,
-    RewriteError,
-    prepare_graph,
-)
-from adapter.preparation.repository import Preferences, find_prepared, prepare
+from adapter.preparation.graphs.rewrite import Recipe, Rewritten, rewrite
+from adapter.preparation.repository import prepare
 from adapter.protocol import Part, TaskName, TypeName
+from adapter.settings import Precision
+from tests.support.defaults import preparation_settings
 from tests.support.graphs import Graph, save, vision_transformer
 
-HALF, INTEGERS = Preferences(device="gpu", precision="fp16"), Preferences(precision="int8")
+HALF, INTEGERS = Precision.FP16, Precision.INT8
 MEANS = Normalisation((127.5,) * 3, (127.5,) * 3, scale=None)
 
 
@@ -40,11 +36,11 @@ class Encoder:
     ) -> None:
         self.graph, self.items = folder / "prepared/model.onnx", items
         self.graph.parent.mkdir()
-        self.full = prepare_graph(source, self.graph, Recipe(items[:3], how))
+        self.full = rewrite(source, self.graph, Recipe(items[:3], how))
         self.vectors = self.run()
 
-    def reduce(self, preferences: Preferences) -> Prepared:
-        return reduce_precision(self.full, self.graph, self.items, preferences)
+    def reduce(self, precision: Precision) -> Rewritten:
+        return reduce_precision(self.full, self.graph, self.items, precision)
 
     def run(self) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
         level = GraphOptimizationLevel.ORT_ENABLE_EXTENDED
@@ -62,7 +58,7 @@ def pictures(source: Path, folder: Path, size: int) -> Encoder:
     return Encoder(source, folder, items, MEANS)
 
 
-def noted(prepared: Prepared) -> float:
+def noted(prepared: Rewritten) -> float:
     (note,) = prepared.notes
     found = re.fullmatch(r"(?:fp16|int8): cosine to fp32 is (0\.\d+) or more, on 8 samples", note)
     assert found, note
@@ -77,17 +73,17 @@ def numbers(folder: Path, build: Graph, width: int, scale: Sequence[float]) -> E
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("preferences", [HALF, INTEGERS], ids=["fp16", "int8"])
+@pytest.mark.parametrize("precision", [HALF, INTEGERS], ids=["fp16", "int8"])
 def test_a_real_tower_is_converted_and_keeps_its_interface(
-    tmp_path: Path, shared: Path, preferences: Preferences
+    tmp_path: Path, shared: Path, precision: Precision
 ) -> None:
     encoder = pictures(shared / "models/clip/ViT-T-32__small/visual/model.onnx", tmp_path, 224)
     size = encoder.graph.stat().st_size
-    reduced = encoder.reduce(preferences)
+    reduced = encoder.reduce(precision)
     assert encoder.lowest_cosine() >= noted(reduced) >= 0.999
     assert encoder.graph.stat().st_size < 0.6 * size
     assert (reduced.inputs, reduced.outputs) == (encoder.full.inputs, encoder.full.outputs)
-    assert reduced.half == (preferences is HALF)
+    assert reduced.half == (precision is HALF)
     model = read(encoder.graph)
     onnx.checker.check_model(model, full_check=True)
     assert model.ir_version <= MAX_IR
@@ -107,7 +103,7 @@ def test_convolutions_are_halved_but_not_quantised(tmp_path: Path, shared: Path)
 def test_without_a_wish_nothing_changes(tmp_path: Path) -> None:
     encoder = pictures(save(vision_transformer(), tmp_path / "source/model.onnx"), tmp_path, 16)
     before = encoder.graph.read_bytes()
-    assert encoder.reduce(Preferences()) == encoder.full
+    assert encoder.reduce(Precision.FP32) == encoder.full
     assert encoder.graph.read_bytes() == before
 
 
@@ -147,9 +143,9 @@ def test_one_large_number_among_small_ones_is_refused_in_int8(tmp_path: Path) ->
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("preferences", [HALF, INTEGERS], ids=["fp16", "int8"])
+@pytest.mark.parametrize("precision", [HALF, INTEGERS], ids=["fp16", "int8"])
 def test_weights_in_a_file_of_their_own_stay_so_and_the_sources_are_not_touched(
-    tmp_path: Path, preferences: Preferences
+    tmp_path: Path, precision: Precision
 ) -> None:
     source = tmp_path / "source/model.onnx"
     source.parent.mkdir()
@@ -158,7 +154,7 @@ def test_weights_in_a_file_of_their_own_stay_so_and_the_sources_are_not_touched(
     )
     before = (source.parent / "weights").read_bytes()
     encoder = pictures(source, tmp_path, 16)
-    noted(encoder.reduce(preferences))
+    noted(encoder.reduce(precision))
     assert {path.name for path in encoder.graph.parent.iterdir()} == {"model.onnx", "model.onnx.data"}
     assert encoder.graph.stat().st_size < 2 * len(before)
     assert encoder.lowest_cosine() > 0.99
@@ -178,11 +174,11 @@ def test_a_graph_for_single_items_is_measured_one_by_one(tmp_path: Path) -> None
 
 def test_the_cosine_is_kept_with_what_was_prepared(tmp_path: Path, shared: Path) -> None:
     part = Part(TaskName.CLIP, TypeName.TEXTUAL, "ViT-T-32__small")
-    source, family = shared / "models/clip/ViT-T-32__small", FAMILIES[part.task, part.type]
-    prepared = prepare(part, source, tmp_path / "models", family, INTEGERS)
+    source, integers = shared / "models/clip/ViT-T-32__small", preparation_settings(precision=INTEGERS)
+    prepared = prepare(part, source, tmp_path / "models", integers)
     assert [note for note in prepared.notes if note.startswith("int8: cosine to fp32 is 0.99")]
-    assert find_prepared(part, source, tmp_path / "models", family, INTEGERS) == prepared
-    assert find_prepared(part, source, tmp_path / "models", family, Preferences()) is None
+    assert manifest.find(part, source, tmp_path / "models", integers) == prepared
+    assert manifest.find(part, source, tmp_path / "models", preparation_settings()) is None
 
 
 def test_integers_go_in_and_floats_come_out_as_before(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import onnx
 import pytest
 
+from adapter.preparation.config import Tensor
 from adapter.preparation.graphs.proof import (
     SINGLE_TOLERANCE,
     Interface,
@@ -16,7 +17,6 @@ from adapter.preparation.graphs.proof import (
     prove,
     run_each,
 )
-from adapter.preparation.triton_models.config import Tensor
 from tests.support.graphs import FLOAT, Graph, save
 
 Change = Callable[[Graph, str], str]

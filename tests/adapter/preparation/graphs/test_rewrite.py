@@ -8,18 +8,12 @@ import onnx
 import pytest
 from onnx import TensorProto
 
+from adapter.preparation.config import Tensor
 from adapter.preparation.graphs import samples
-from adapter.preparation.graphs.file import read
-from adapter.preparation.graphs.proof import Sample, run_each
-from adapter.preparation.graphs.rewrite import (
-    PIXELS,
-    Normalisation,
-    ProofFailed,
-    Recipe,
-    RewriteError,
-    prepare_graph,
-)
-from adapter.preparation.triton_models.config import Tensor
+from adapter.preparation.graphs.file import RewriteError, read
+from adapter.preparation.graphs.pixels import PIXELS, Normalisation
+from adapter.preparation.graphs.proof import ProofFailed, Sample, run_each
+from adapter.preparation.graphs.rewrite import Recipe, rewrite
 from tests.support.graphs import (
     Graph,
     detector,
@@ -44,7 +38,7 @@ def text_samples(length: int = 7) -> list[Sample]:
 
 def test_a_picture_graph_takes_batches_of_pixels(tmp_path: Path) -> None:
     source = save(vision_transformer(), tmp_path / "source/model.onnx")
-    prepared = prepare_graph(source, tmp_path / "model.onnx", picture_recipe(CLIP, 16, 16))
+    prepared = rewrite(source, tmp_path / "model.onnx", picture_recipe(CLIP, 16, 16))
     assert prepared.inputs == (Tensor(PIXELS, "UINT8", (16, 16, 3)),)
     assert prepared.outputs == (Tensor("embedding", "FP32", (24,)),)
     assert (prepared.batchable, prepared.why_not) == (True, None)
@@ -52,14 +46,14 @@ def test_a_picture_graph_takes_batches_of_pixels(tmp_path: Path) -> None:
 
 def test_a_text_graph_takes_batches(tmp_path: Path) -> None:
     source = save(text_transformer("flattened"), tmp_path / "source/model.onnx")
-    prepared = prepare_graph(source, tmp_path / "model.onnx", Recipe(text_samples()))
+    prepared = rewrite(source, tmp_path / "model.onnx", Recipe(text_samples()))
     assert prepared.inputs == (Tensor("text", "INT32", (7,)),)
     assert prepared.batchable
 
 
 def test_a_detectors_heads_gain_a_batch_axis(tmp_path: Path) -> None:
     source = save(detector(perm=(2, 3, 0, 1), lead=False), tmp_path / "source/model.onnx")
-    prepared = prepare_graph(source, tmp_path / "model.onnx", picture_recipe(SCRFD, 32, 32))
+    prepared = rewrite(source, tmp_path / "model.onnx", picture_recipe(SCRFD, 32, 32))
     assert prepared.outputs == (Tensor("448", "FP32", (512, 4)),)
     assert prepared.batchable
 
@@ -70,7 +64,7 @@ def test_a_newer_export_keeps_its_nodes(tmp_path: Path) -> None:
     g.op("ReduceMean", x, axes=[1, 2], keepdims=0, output="embedding")
     g.output("embedding", ["batch", 3])
     source = save(g.model(), tmp_path / "source/model.onnx")
-    prepared = prepare_graph(source, tmp_path / "model.onnx", picture_recipe(CLIP, 8, 8))
+    prepared = rewrite(source, tmp_path / "model.onnx", picture_recipe(CLIP, 8, 8))
     assert prepared.batchable
     assert [node.op_type for node in read(tmp_path / "model.onnx").graph.node] == [
         "Identity",
@@ -85,7 +79,7 @@ def test_a_graph_whose_batch_cannot_be_followed_keeps_to_single_items_and_says_w
     g.output("y", [1, 7])
     source = save(g.model(), tmp_path / "source/model.onnx")
     floats = [{"text": sample["text"].astype(np.float32)} for sample in text_samples()]
-    prepared = prepare_graph(source, tmp_path / "model.onnx", Recipe(floats))
+    prepared = rewrite(source, tmp_path / "model.onnx", Recipe(floats))
     assert prepared.inputs == (Tensor("text", "FP32", (1, 7)),)
     assert prepared.outputs == (Tensor("y", "FP32", (1, 7)),)
     assert (prepared.batchable, prepared.why_not) == (
@@ -101,7 +95,7 @@ def test_a_graph_whose_rows_turn_out_to_mix_keeps_to_single_items(tmp_path: Path
     g.output("y", [1, 7])
     source = save(g.model(), tmp_path / "source/model.onnx")
     floats = [{"text": sample["text"].astype(np.float32)} for sample in text_samples()]
-    prepared = prepare_graph(source, tmp_path / "model.onnx", Recipe(floats))
+    prepared = rewrite(source, tmp_path / "model.onnx", Recipe(floats))
     assert not prepared.batchable
     assert prepared.why_not is not None
     assert "y is off by" in prepared.why_not
@@ -114,7 +108,7 @@ def test_a_graph_for_single_items_is_pinned_to_one_where_its_batch_was_variable(
     g.output("y", ["n", 7])
     source = save(g.model(), tmp_path / "source/model.onnx")
     floats = [{"text": sample["text"].astype(np.float32)} for sample in text_samples()]
-    prepared = prepare_graph(source, tmp_path / "model.onnx", Recipe(floats))
+    prepared = rewrite(source, tmp_path / "model.onnx", Recipe(floats))
     assert (prepared.batchable, prepared.inputs) == (False, (Tensor("text", "FP32", (1, 7)),))
 
 
@@ -129,7 +123,7 @@ def test_a_source_whose_answers_are_not_finite_leaves_nothing(tmp_path: Path) ->
     source = save(g.model(), tmp_path / "source/model.onnx")
     (tmp_path / "target").mkdir()
     with pytest.raises(ProofFailed, match="y is not finite"):
-        prepare_graph(source, tmp_path / "target/model.onnx", Recipe(text_samples()))
+        rewrite(source, tmp_path / "target/model.onnx", Recipe(text_samples()))
     assert list((tmp_path / "target").iterdir()) == []
 
 
@@ -137,7 +131,7 @@ def test_the_target_is_a_graph_of_its_own_and_nothing_else_is_left(tmp_path: Pat
     source = save(text_transformer("coordinates"), tmp_path / "source/model.onnx")
     (tmp_path / "target").mkdir()
     before = source.read_bytes()
-    prepare_graph(source, tmp_path / "target/model.onnx", Recipe(text_samples()))
+    rewrite(source, tmp_path / "target/model.onnx", Recipe(text_samples()))
     assert [path.name for path in (tmp_path / "target").iterdir()] == ["model.onnx"]
     assert source.read_bytes() == before
 
@@ -149,7 +143,7 @@ def test_weights_in_files_of_their_own_come_along(tmp_path: Path) -> None:
     onnx.save_model(
         vision_transformer(), source, save_as_external_data=True, location="model.onnx.data", size_threshold=0
     )
-    prepared = prepare_graph(source, tmp_path / "target/model.onnx", picture_recipe(CLIP, 16, 16))
+    prepared = rewrite(source, tmp_path / "target/model.onnx", picture_recipe(CLIP, 16, 16))
     assert prepared.batchable
     assert {path.name for path in (tmp_path / "target").iterdir()} == {"model.onnx", "model.onnx.data"}
 
@@ -158,22 +152,22 @@ def test_a_source_that_cannot_be_run_leaves_nothing(tmp_path: Path) -> None:
     source = save(text_transformer("flattened"), tmp_path / "source/model.onnx")
     (tmp_path / "target").mkdir()
     with pytest.raises(ProofFailed, match="cannot run a batch of 1"):
-        prepare_graph(source, tmp_path / "target/model.onnx", Recipe(text_samples(length=9)))
+        rewrite(source, tmp_path / "target/model.onnx", Recipe(text_samples(length=9)))
     assert list((tmp_path / "target").iterdir()) == []
 
 
 def test_a_network_that_takes_no_pictures_is_refused_where_pixels_were_to_be_folded(tmp_path: Path) -> None:
     source = save(text_transformer("flattened"), tmp_path / "source/model.onnx")
     with pytest.raises(RewriteError, match="neither float"):
-        prepare_graph(source, tmp_path / "model.onnx", picture_recipe(CLIP, 16, 16))
+        rewrite(source, tmp_path / "model.onnx", picture_recipe(CLIP, 16, 16))
     source = save(masked_text(), tmp_path / "source/model.onnx")
     with pytest.raises(RewriteError, match="has one input"):
-        prepare_graph(source, tmp_path / "model.onnx", picture_recipe(CLIP, 16, 16))
+        rewrite(source, tmp_path / "model.onnx", picture_recipe(CLIP, 16, 16))
 
 
 def test_a_real_picture_tower_is_prepared(tmp_path: Path, shared: Path) -> None:
     source = shared / "models/clip/ViT-T-32__small/visual/model.onnx"
-    prepared = prepare_graph(source, tmp_path / "model.onnx", picture_recipe(CLIP, 224, 224))
+    prepared = rewrite(source, tmp_path / "model.onnx", picture_recipe(CLIP, 224, 224))
     assert prepared.inputs == (Tensor(PIXELS, "UINT8", (224, 224, 3)),)
     assert (prepared.outputs, prepared.batchable) == ((Tensor("embedding", "FP32", (128,)),), True)
 
@@ -181,7 +175,7 @@ def test_a_real_picture_tower_is_prepared(tmp_path: Path, shared: Path) -> None:
 def test_the_real_detector_is_prepared(tmp_path: Path, shared: Path) -> None:
     source = shared / "models/facial-recognition/buffalo_s/detection/model.onnx"
     recipe = picture_recipe(replace(SCRFD, size=(640, 640)), 640, 640)
-    prepared = prepare_graph(source, tmp_path / "model.onnx", recipe)
+    prepared = rewrite(source, tmp_path / "model.onnx", recipe)
     assert prepared.why_not is None
     cells = (12800, 3200, 800)
     assert [head.dims for head in prepared.outputs] == [
@@ -192,7 +186,7 @@ def test_the_real_detector_is_prepared(tmp_path: Path, shared: Path) -> None:
 def test_the_real_line_recogniser_keeps_its_variable_width(tmp_path: Path, shared: Path) -> None:
     source = shared / "models/ocr/PP-OCRv5_mobile/recognition/model.onnx"
     recipe = picture_recipe(Normalisation((0.5,) * 3, (0.5,) * 3, channels="bgr"), 48, 320)
-    prepared = prepare_graph(source, tmp_path / "model.onnx", recipe)
+    prepared = rewrite(source, tmp_path / "model.onnx", recipe)
     assert prepared.inputs == (Tensor(PIXELS, "UINT8", (48, -1, 3)),)
     assert (prepared.outputs, prepared.batchable) == ((Tensor("fetch_name_0", "FP32", (-1, 18385)),), True)
     assert "character" in {entry.key for entry in read(tmp_path / "model.onnx").metadata_props}

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from onnx import TensorProto
 
-from adapter.preparation.families import FAMILIES
-from adapter.preparation.repository import Preferences, Prepared, prepare
+from adapter.preparation.manifest import Prepared
+from adapter.preparation.repository import prepare
 from adapter.protocol import Part, TaskName, TypeName
 from tests.support import families
 from tests.support.configs import container_faults, faults, parse, read_repository
+from tests.support.defaults import preparation_settings
 from tests.support.families import TEXT_LENGTH, WIDTH, Files
 from tests.support.graphs import FLOAT, Graph
 
@@ -32,8 +33,7 @@ class Workshop:
         for name, content in files.items():
             (self._source / name).parent.mkdir(parents=True, exist_ok=True)
             (self._source / name).write_bytes(content)
-        family = FAMILIES[PART.task, PART.type]
-        prepared = prepare(PART, self._source, self._repository, family, Preferences())
+        prepared = prepare(PART, self._source, self._repository, preparation_settings())
         assert faults(read_repository(self._repository)) == []
         assert [*container_faults(self._repository / ENCODER / "1/model.onnx")] == []
         return prepared

@@ -25,7 +25,7 @@ class Choice:
     outputs: Sequence[Traced]
 
 
-class Draft:
+class NodeBuilder:
     """The nodes of a choice while they are put together. `node` is a copy of the original that may be changed."""
 
     def __init__(self, node: onnx.NodeProto) -> None:

@@ -1,0 +1,107 @@
+"""The one door to preparation: whoever needs a part ready to be loaded, or looks after models, comes here."""
+
+import asyncio
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from adapter.errors import ModelUnavailable
+from adapter.preparation import manifest, process
+from adapter.preparation.catalog import DEMO, Catalog, is_known
+from adapter.preparation.fetch.download import Downloads
+from adapter.preparation.fetch.integrity import Check, verify
+from adapter.preparation.fetch.lockfile import Lockfile
+from adapter.preparation.manifest import Prepared, public_name
+from adapter.protocol import Part, TaskName
+from adapter.settings import Settings
+
+__all__ = ["Check", "Preparation", "Prepared"]
+
+
+class Preparation:
+    """What is in the cache folder, and what is made of it in Triton's model repository.
+
+    Args:
+        download_ended: told `ok` or `failed` when a download ends.
+    """
+
+    def __init__(self, settings: Settings, download_ended: Callable[[str], object] = lambda _: None) -> None:
+        self._settings = settings
+        self._catalog = Catalog(settings.models, settings.demo_models)
+        self._downloads = Downloads(settings.models, ended=download_ended)
+        self._built: set[str] = set()
+
+    async def ensure(self, part: Part) -> Prepared:
+        """Makes sure that a part lies in the repository, made of its files and by the settings as they are now.
+
+        Raises:
+            InvalidEntries: there is no such model; near names are given.
+            ModelRefused: its files are not fit to be served.
+            ModelUnavailable: it cannot be had or prepared now.
+        """
+        source = await self.obtain(part)
+        repository, settings = self._settings.repository, self._settings.preparation
+        try:
+            found = await asyncio.to_thread(manifest.find, part, source, repository, settings)
+            return found or await process.run_worker(part, source, repository, settings)
+        except OSError as error:  # a source vanished, or no process can be started
+            raise ModelUnavailable(f"{part} cannot be prepared: {error}") from error
+
+    async def obtain(self, part: Part) -> Path:
+        """The folder of a model with the part's files: downloaded or built, where they are not there.
+
+        Raises:
+            InvalidEntries, ModelRefused, ModelUnavailable: as `ensure`.
+        """
+        if part.name == DEMO[part.task] and part.name not in self._built:
+            await process.build_demo_model(part, self._settings.demo_models)
+            self._built.add(part.name)
+        if is_known(part):
+            return await self._downloads.obtain(part)
+        return self._catalog.locate(part)
+
+    def names(self, task: TaskName) -> list[str]:
+        """Models that can be served without a download: those that lie here, and the demo's."""
+        return sorted({*self._catalog.available(task), DEMO[task]})
+
+    def is_here(self, part: Part) -> bool:
+        """Whether a part's graph lies in a folder."""
+        return self._catalog.has(part)
+
+    def is_prepared(self, part: Part) -> bool:
+        """Whether something was made of a part, be it by other settings."""
+        return (self._public_folder(part) / manifest.FILE).exists()
+
+    def verify(self, name: str) -> list[Check]:
+        """Compares a model's files with the hashes under which they were fetched.
+
+        Raises:
+            LockfileError: the lock file is damaged.
+        """
+        return verify(self._settings.models, name)
+
+    def remove(self, parts: Sequence[Part]) -> list[Path]:
+        """Deletes a model's files, its pinned revision and what was made of it; returns the folders that are gone.
+
+        Raises:
+            LockfileError: the lock file is damaged.
+        """
+        models = sorted({f"{part.task}/{part.name}" for part in parts})
+        folders = [self._settings.models / model for model in models]
+        for part in parts:
+            public = self._public_folder(part)
+            folders += [*public.parent.glob(f"{public.name}.*"), public]
+        gone = [folder for folder in folders if folder.exists()]
+        for folder in gone:
+            shutil.rmtree(folder)
+        if self._settings.models.exists():
+            for model in models:
+                Lockfile(self._settings.models).forget(model)
+        return gone
+
+    def close(self) -> None:
+        """Ends downloads under way, soon; what has arrived is kept."""
+        self._downloads.close()
+
+    def _public_folder(self, part: Part) -> Path:
+        return self._settings.repository / public_name(part)
