@@ -66,7 +66,7 @@ class Metrics:
     def _make_model_metrics(self) -> None:
         self.ready = self._gauge("ready", "1 while /ping says pong.")
         self.loaded = self._gauge(
-            "model_loaded", "1 for each half of a model that is loaded.", "model", "type"
+            "model_loaded", "1 for each part of a model that is loaded.", "model", "type"
         )
         self.load_seconds = self._histogram("load_seconds", "Preparing and loading.", "model", "type")
         self.load_failures = self._counter("load_failures", "Models that could not be had or loaded.")

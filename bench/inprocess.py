@@ -100,7 +100,7 @@ class Repository:
 
 
 class InProcess:
-    """Stands in for `adapter.engine.Engine`."""
+    """Asked as `adapter.engine.Engine` is."""
 
     def __init__(self, job: Job) -> None:
         self._folder, self._configs = Path(job.repository), job.configs

@@ -1,4 +1,4 @@
-"""A stand-in for `triton_python_backend_utils`, which exists in Triton's Python stub only.
+"""What a step imports as `triton_python_backend_utils`, outside of Triton: the real one is a part of it.
 
 With it the backends run in any process: for the limit that a benchmark compares with, and for tests. As strict as the
 real one where that matters: a tensor takes numpy arrays only, and a response is either tensors or an error.

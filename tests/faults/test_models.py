@@ -79,7 +79,7 @@ def test_ten_first_requests_start_one_download_and_hold_up_nobody_else(
         assert [answer.result().status_code for answer in first] == [200] * 10
     contents = [r.path for r in hub.asked() if "/cdn/" in r.path or r.path.endswith(".json")]
     assert len(contents) == len(set(contents)) == len(families.open_clip(1))
-    assert len(hub.asked("/api/models/")) == 2, "a listing for each half"
+    assert len(hub.asked("/api/models/")) == 2, "a listing for each part"
 
 
 def test_a_file_that_arrives_corrupt_once_is_fetched_again(hub: Hub, tmp_path: Path, cache: Path) -> None:
@@ -102,7 +102,7 @@ def test_a_file_that_stays_corrupt_is_named_and_never_put_in_place(
         so_far = len(hub.requests)
         assert ask(server).json() == refused.json()
         assert len(hub.requests) == so_far, "the hub is not asked again for some time"
-        assert ask(server, "textual").status_code == 200, "the other half is a model of its own"
+        assert ask(server, "textual").status_code == 200, "the other part is a model of its own"
         assert GRAPH not in visible(cache)
     fault.times = 0
     with serving(hub.url, tmp_path, cache) as server:

@@ -18,7 +18,7 @@ MakeRepository = Callable[[str], Path]
 
 @pytest.fixture(scope="session")
 def make_repository(tmp_path_factory: pytest.TempPathFactory) -> MakeRepository:
-    """A repository by the name of what it is made of: `defaults` (stand-ins), `demo`, or `shared` (small models)."""
+    """A repository by the name of what it is made of: `defaults` (small graphs), `demo`, or `shared` (small models)."""
 
     @cache
     def make(name: str) -> Path:

@@ -77,7 +77,7 @@ class Bench:
         return self._open[-1]
 
     def spawn(self, **variables: str) -> "subprocess.Popen[str]":
-        """A process that fetches the visual half and knows the hub from its environment only."""
+        """A process that fetches the visual part and knows the hub from its environment only."""
         environment = {**os.environ, "HF_ENDPOINT": self.hub.url, "HF_HUB_OFFLINE": "0", **variables}
         return subprocess.Popen(
             [sys.executable, "-c", FETCH, str(self.cache)],

@@ -1,4 +1,4 @@
-"""A stand-in for the Hugging Face hub, real enough for `huggingface_hub` itself, with faults on order.
+"""A local hub, real enough for `huggingface_hub` itself, with faults on order.
 
 It speaks what the library asks for: a model's info with its files' hashes, the tree of a revision, and the files,
 where large ones (LFS) are redirected to another host, as the hub does with its CDN. It does not announce Xet.

@@ -1,4 +1,4 @@
-"""What the stand-in for the hub publishes, what is to go wrong with it, and what it has been asked for."""
+"""What the local hub publishes, what is to go wrong with it, and what it has been asked for."""
 
 import hashlib
 import json

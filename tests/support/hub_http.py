@@ -1,4 +1,4 @@
-"""How the stand-in for the hub answers: what `huggingface_hub` asks for, in the hub's own words."""
+"""How the local hub answers: what `huggingface_hub` asks for, in the hub's own words."""
 
 import json
 import re

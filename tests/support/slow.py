@@ -21,7 +21,7 @@ LONG = "~" * 70
 
 
 def place(cache: Path) -> None:
-    """Puts the model's text half into a cache folder, as a user does with one of their own."""
+    """Puts the model's text part into a cache folder, as a user does with one of their own."""
     folder = cache / "clip" / NAME
     files = families.xlm_roberta()
     files["textual/model.onnx"] = _graph(_sign_id(files)).SerializeToString()

@@ -12,7 +12,7 @@ Fault = Exception | None
 
 
 class FakeTriton:
-    """Stands in for `adapter.triton.Triton`.
+    """Asked as `adapter.triton.Triton` is.
 
     Attributes:
         calls: what it was asked, such as `load m.visual`.
@@ -54,7 +54,7 @@ class FakeTriton:
 
 
 class FakePreparation:
-    """Stands in for `adapter.preparation.door.Preparation`: every part is an ensemble of one step,
+    """Asked as `adapter.preparation.door.Preparation` is: every part is an ensemble of one step,
     `<name>.<type>.step`, or its faults are raised one by one."""
 
     def __init__(self, **outputs: tuple[int, ...]) -> None:

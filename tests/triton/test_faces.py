@@ -34,8 +34,8 @@ def photo(number: int) -> bytes:
 
 def entries(min_score: float = 0.7, *types: str) -> dict[str, Any]:
     wanted = types or ("detection", "recognition")
-    halves = {"detection": {"options": {"minScore": min_score}}, "recognition": {}}
-    return {"facial-recognition": {name: {"modelName": NAME, **halves[name]} for name in wanted}}
+    parts = {"detection": {"options": {"minScore": min_score}}, "recognition": {}}
+    return {"facial-recognition": {name: {"modelName": NAME, **parts[name]} for name in wanted}}
 
 
 def executions(server: Server, step: str) -> int:

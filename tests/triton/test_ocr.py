@@ -37,8 +37,8 @@ def page(lines: list[str], size: tuple[int, int], font_px: int = 30, pitch_px: i
 
 
 def entries(*types: str, **detection: Any) -> dict[str, Any]:
-    halves = {"detection": {"options": detection}, "recognition": {"options": {"minScore": 0.8}}}
-    return {"ocr": {name: {"modelName": NAME, **halves[name]} for name in types or halves}}
+    parts = {"detection": {"options": detection}, "recognition": {"options": {"minScore": 0.8}}}
+    return {"ocr": {name: {"modelName": NAME, **parts[name]} for name in types or parts}}
 
 
 def read(server: Server, image: bytes, *types: str, **detection: Any) -> dict[str, Any]:

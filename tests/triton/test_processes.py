@@ -29,7 +29,7 @@ def test_the_graph_of_a_search_goes_before_that_of_a_photo_and_both_keep_little_
 ) -> None:
     server.clip(NAME, text="a search")
     server.clip(NAME, jpeg(32, 32))
-    search, photo = (process_of(server, f"{NAME}.{half}.encoder") for half in ("textual", "visual"))
+    search, photo = (process_of(server, f"{NAME}.{part}.encoder") for part in ("textual", "visual"))
     own = psutil.Process(server.process.pid).nice()
     assert (nice_level(search), nice_level(photo)) == (own, min(19, own + 5))
     assert {process.environ()["MALLOC_ARENA_MAX"] for process in (search, photo)} == {"2"}

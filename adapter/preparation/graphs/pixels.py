@@ -68,7 +68,7 @@ def fold_pixels(model: onnx.ModelProto, how: Normalisation) -> onnx.ModelProto:
             (n, height, width, 3). It is changed.
 
     Raises:
-        RewriteError: the graph has another kind of input, or a size that is not the one to pin.
+        RewriteError: the graph has another input, or a size that is not the one to pin.
     """
     image = _image_input(model)
     pixels = helper.make_tensor_value_info(PIXELS, TensorProto.UINT8, _pixel_dims(image, how.size))
@@ -94,8 +94,8 @@ def _image_input(model: onnx.ModelProto) -> onnx.ValueInfoProto:
     is_nchw = tensor.elem_type in _FLOATS and len(dims) == 4 and dims[1] in (0, 3)
     is_nhwc = tensor.elem_type == TensorProto.UINT8 and len(dims) == 4 and dims[3] in (0, 3)
     if not (is_nchw or is_nhwc):
-        kind = TensorProto.DataType.Name(tensor.elem_type)
-        raise RewriteError(f"the input is neither float (n, 3, h, w) nor uint8 (n, h, w, 3): {kind} {dims}")
+        name = TensorProto.DataType.Name(tensor.elem_type)
+        raise RewriteError(f"the input is neither float (n, 3, h, w) nor uint8 (n, h, w, 3): {name} {dims}")
     return inputs[0]
 
 

@@ -31,7 +31,7 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
         yield opened
 
 
-def test_the_stand_in_is_hub_enough_for_huggingface_hub_itself(bench: Bench, tmp_path: Path) -> None:
+def test_the_local_hub_is_hub_enough_for_huggingface_hub_itself(bench: Bench, tmp_path: Path) -> None:
     one = hf_hub_download(REPOSITORY, GRAPH, endpoint=bench.hub.url, cache_dir=tmp_path / "hf")
     assert Path(one).read_bytes() == clip_files()[GRAPH]
     snapshot_download(

@@ -1,0 +1,98 @@
+"""Imports run down, never in a circle, and the process that answers Immich loads nothing that it does not need."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = ("adapter", "backends", "bench", "demo", "transforms")
+FILES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+    for package in PACKAGES
+    for path in (ROOT / package).rglob("*.py")
+}
+HEAVY = {"cv2", "demo", "onnx", "onnxruntime", "pyclipper", "tokenizers"}
+COMMANDS = ("adapter.cli", "adapter.cli_models", "adapter.commands", "adapter.__main__")
+BELOW_PREPARATION = ("adapter.environment", "adapter.errors", "adapter.protocol", "adapter.settings")
+
+
+@cache
+def imports(module: str) -> frozenset[str]:
+    """What a module imports: our modules by their full names, others by their packages'."""
+    found = set()
+    for node in ast.walk(ast.parse(FILES[module].read_text())):
+        if isinstance(node, ast.Import):
+            found |= {name.name for name in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            inner = {f"{node.module}.{name.name}" for name in node.names}
+            found |= {name if name in FILES else node.module for name in inner}
+    return frozenset(name if name in FILES else name.partition(".")[0] for name in found)
+
+
+def is_in(module: str, *packages: str) -> bool:
+    return any(module == package or module.startswith(f"{package}.") for package in packages)
+
+
+def arrows(*packages: str) -> Iterator[tuple[str, str]]:
+    """Who imports what, of the modules of some packages."""
+    return ((module, name) for module in FILES if is_in(module, *packages) for name in imports(module))
+
+
+@pytest.mark.parametrize(
+    ("upper", "lower"),
+    [
+        (("adapter", "backends", "bench", "demo"), ("transforms",)),
+        (("adapter", "bench", "demo"), ("backends",)),
+        (("backends", "bench"), ("adapter.preparation",)),
+        (("adapter.preparation.triton_models", "adapter.preparation.fetch"), ("adapter.preparation.graphs",)),
+        (("adapter.preparation.graphs",), ("adapter.preparation.fetch",)),
+    ],
+)
+def test_what_lies_below_knows_nothing_of_what_lies_above(upper: tuple[str], lower: tuple[str]) -> None:
+    assert [(module, name) for module, name in arrows(*lower) if is_in(name, *upper)] == []
+
+
+def test_the_service_knows_of_preparation_its_door_only() -> None:
+    service = {
+        name for name in FILES if is_in(name, "adapter") and not is_in(name, "adapter.preparation", *COMMANDS)
+    }
+    found = {name for module in service for name in imports(module) if is_in(name, "adapter.preparation")}
+    assert found == {"adapter.preparation.door"}
+    assert not [
+        (module, name)
+        for module in service
+        for name in imports(module)
+        if is_in(name, "backends", "bench", *HEAVY)
+    ]
+
+
+def test_preparation_knows_of_the_service_its_words_and_settings_only() -> None:
+    ours = {name for _, name in arrows("adapter.preparation") if is_in(name, *PACKAGES)}
+    assert {name for name in ours if not is_in(name, "adapter.preparation", "transforms")} <= set(
+        BELOW_PREPARATION
+    )
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    below: dict[str, frozenset[str]] = {}
+
+    def reach(module: str, path: tuple[str, ...]) -> frozenset[str]:
+        assert module not in path, f"a circle: {' → '.join((*path, module))}"
+        if module not in below:
+            ours = imports(module) & FILES.keys()
+            below[module] = ours.union(*(reach(name, (*path, module)) for name in ours))
+        return below[module]
+
+    for module in FILES:
+        reach(module, ())
+
+
+def test_the_process_that_answers_immich_loads_no_onnx_and_no_pixels_of_opencv() -> None:
+    names = "import sys, adapter.server; print(*{name.partition('.')[0] for name in sys.modules})"
+    done = subprocess.run([sys.executable, "-c", names], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert HEAVY & set(done.stdout.split()) == set()
