@@ -19,7 +19,7 @@ from adapter.preparation.fetch.hub import Hub, Report, size_of
 from adapter.preparation.fetch.hub_errors import CorruptFile, FetchError
 from adapter.preparation.fetch.integrity import matches, sha256_of
 from adapter.preparation.fetch.lockfile import LockedFile, Lockfile
-from adapter.preparation.fetch.progress import MIB, Display, Meter, describe
+from adapter.preparation.fetch.progress import MIB, Progress, describe
 from adapter.preparation.fetch.sources import Listing, RemoteFile
 from adapter.protocol import GRAPH, Part
 
@@ -38,7 +38,6 @@ class Delivery:
     cache: Path
     hub: Hub
     lockfile: Lockfile
-    display: Display
 
     def run(self) -> None:
         """Does it all.
@@ -107,10 +106,10 @@ class Delivery:
         sizes = [file.size for file in absent]
         total = None if None in sizes else sum(size or 0 for size in sizes)
         log.info("%s: fetching %d files from %s", self.part, len(absent), self.listing.source)
-        with self.display.show(str(self.part)) as meter:
-            for file in absent:
-                self._stage_file(file, _shifted(meter, before, total))
-                before += size_of(self._staged(file))
+        progress = Progress(str(self.part))
+        for file in absent:
+            self._stage_file(file, _shifted(progress, before, total))
+            before += size_of(self._staged(file))
         took_s = time.monotonic() - started
         log.info("%s: fetched and checked %s in %.1f s", self.part, describe(before, total), took_s)
 
@@ -145,9 +144,9 @@ class Delivery:
             self._staging.rmdir()
 
 
-def _shifted(meter: Meter, before: int, total: int | None) -> Report:
+def _shifted(progress: Progress, before: int, total: int | None) -> Report:
     """A file's own count of bytes, as a part of the count of all files."""
-    return lambda arrived, size: meter(before + arrived, total or size)
+    return lambda arrived, size: progress.tell(before + arrived, total or size)
 
 
 def _flush(path: Path) -> None:

@@ -17,10 +17,9 @@ from adapter.preparation.fetch.delivery import FULL, Delivery
 from adapter.preparation.fetch.hub import Hub, size_of
 from adapter.preparation.fetch.hub_errors import CorruptFile, FetchError, Stopped
 from adapter.preparation.fetch.lockfile import LockedFile, Lockfile, LockfileError, lock_path
-from adapter.preparation.fetch.progress import MIB, Display
+from adapter.preparation.fetch.progress import MIB
 from adapter.preparation.fetch.sources import (
     HubRepositories,
-    Listing,
     RapidOcrRelease,
     Source,
     belongs,
@@ -60,7 +59,6 @@ class Downloads:
             Publisher.HUB: HubRepositories(self._hub),
         }
         self._lockfile = Lockfile(cache)
-        self._display = Display()
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="download")
 
@@ -143,7 +141,7 @@ class Downloads:
             try:
                 listing = source.offer(part, self._lockfile.read().revisions)
                 if listing:
-                    return self._deliver(part, listing)
+                    return Delivery(part, listing, self._cache, self._hub, self._lockfile).run()
             except Stopped:
                 raise
             except FetchError as error:
@@ -151,9 +149,6 @@ class Downloads:
                 failures.append(error)
         corrupt = any(isinstance(failure, CorruptFile) for failure in failures)
         raise (CorruptFile if corrupt else FetchError)(" ".join(dict.fromkeys(map(str, failures))))
-
-    def _deliver(self, part: Part, listing: Listing) -> None:
-        Delivery(part, listing, self._cache, self._hub, self._lockfile, self._display).run()
 
     @contextmanager
     def _explained(self, part: Part) -> Iterator[None]:

@@ -1,4 +1,10 @@
-"""Graphs that were exported for one item at a time, made to take a batch."""
+"""Graphs that were exported for one item at a time, made to take a batch.
+
+Each node is rewritten by a rule, which may offer several ways; a search finds those that fit together. An example: a
+`Reshape` makes (1, 1, 768) of (1, 768). The batch may then be axis 0 or axis 1, and axis 0 is tried first. Two nodes
+further on a `Concat` along axis 0 would join the items of the batch. So the search goes back to the `Reshape`, takes
+axis 1, and goes on from there.
+"""
 
 from collections.abc import Iterator, Sequence
 from math import prod

@@ -1,6 +1,11 @@
 """How each operator is changed so that it takes a batch, where it was exported for one item.
 
 A rule yields every way that fits the shapes, the likeliest first; what turns out wrong further down is taken back.
+Three examples, for n items in the place of one:
+
+    Reshape of (49, 1, 768) by the constant [49, 12, 64]   the constant becomes [49, -1, 64]: 12 heads of each item
+    Concat of a class token (1, 1, 768) and (1, 49, 768)   the token is repeated: Tile by [n, 1, 1]
+    Gather of (77, 768) at the index [12] of a text's end  item i has the index raised by 77 * i, of (77 * n, 768)
 """
 
 from collections.abc import Callable, Iterator, Sequence

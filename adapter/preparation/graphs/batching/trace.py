@@ -1,4 +1,9 @@
-"""Where the batch lies in a tensor, found by following shapes for a batch of one and one of many at once."""
+"""Where the batch lies in a tensor, found by following shapes for a batch of one and one of many at once.
+
+An example, with many = 1009. A tower's tokens are (1, 49, 768) and (1009, 49, 768): they differ in axis 0, which is
+`Place(0)`. Transposed they are (49, 1, 768) and (49, 1009, 768): `Place(1)`. Split into heads they are (49, 12, 64) and
+(49, 12108, 64): axis 1 holds 1009 items of 12 heads each, `Place(1, outer=1, inner=12)`.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace

@@ -1,15 +1,12 @@
-"""How downloads are shown: lines in a log, bars on a terminal."""
+"""How downloads are shown: by lines in the log."""
 
-import io
 import logging
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from rich.console import Console
-from rich.logging import RichHandler
 
-from adapter.preparation.fetch.progress import MIB, Display, describe
+from adapter.preparation.fetch.progress import MIB, Progress, describe
 from tests.support.downloads import NAME, VISUAL, Bench, opened_bench
 
 
@@ -17,18 +14,6 @@ from tests.support.downloads import NAME, VISUAL, Bench, opened_bench
 def bench(tmp_path: Path) -> Iterator[Bench]:
     with opened_bench(tmp_path / "cache") as opened:
         yield opened
-
-
-@pytest.fixture
-def terminal() -> Iterator[io.StringIO]:
-    """What is on the terminal that the log goes to."""
-    screen = io.StringIO()
-    handler = RichHandler(console=Console(file=screen, force_terminal=True, width=120))
-    logging.getLogger().addHandler(handler)
-    try:
-        yield screen
-    finally:
-        logging.getLogger().removeHandler(handler)
 
 
 @pytest.mark.parametrize(
@@ -43,33 +28,16 @@ def test_progress_is_said_in_bytes_and_percent(arrived: int, total: int | None, 
     assert describe(arrived, total) == text
 
 
-def test_without_a_terminal_there_is_a_line_every_few_seconds(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(("line_every_s", "said"), [(0, ["a model: 2.0 of 4.0 MiB (50 %)"]), (3600, [])])
+def test_a_line_is_said_when_it_is_time_for_one(
+    caplog: pytest.LogCaptureFixture, line_every_s: float, said: list[str]
+) -> None:
     caplog.set_level(logging.INFO)
-    with Display(line_every_s=0).show("a model") as meter:
-        meter(0, 4 * MIB)
-        meter(2 * MIB, 4 * MIB)
-    assert caplog.messages[-1].startswith("a model: 2.0 of 4.0 MiB (50 %), ")
-    assert caplog.messages[-1].endswith(" MiB/s")
-
-
-def test_lines_are_not_more_often_than_that(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO)
-    with Display(line_every_s=3600).show("a model") as meter:
-        for arrived in range(1000):
-            meter(arrived, 1000)
-    assert caplog.messages == []
-
-
-def test_a_terminal_shows_a_bar_for_every_download_and_takes_it_away(terminal: io.StringIO) -> None:
-    display = Display()
-    with display.show("one model") as one, display.show("another model") as other:
-        one(2 * MIB, 4 * MIB)
-        other(1 * MIB, None)
-    assert "one model" in terminal.getvalue()
-    assert "another model" in terminal.getvalue()
-    assert display._bars is None
-    with display.show("a third model"):
-        pass
+    progress = Progress("a model", line_every_s)
+    progress.tell(0, 4 * MIB)
+    caplog.clear()
+    progress.tell(2 * MIB, 4 * MIB)
+    assert [line.partition(", ")[0] for line in caplog.messages] == said
 
 
 def test_a_fetch_says_what_it_fetches_from_where_and_how_much_it_was(
