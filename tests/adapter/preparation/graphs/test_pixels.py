@@ -108,7 +108,7 @@ def test_sizes_are_the_graphs_own_or_pinned_or_variable() -> None:
     ("shape", "elem_type"),
     [(["n", 1, 28, 28], FLOAT), (["n", 77], TensorProto.INT32), (["n", 224, 224, 3], FLOAT), ([], FLOAT)],
 )
-def test_another_kind_of_input_is_refused(shape: Dims, elem_type: int) -> None:
+def test_another_input_is_refused(shape: Dims, elem_type: int) -> None:
     with pytest.raises(RewriteError, match="the input is neither"):
         fold_pixels(network(shape, elem_type), CLIP)
 
