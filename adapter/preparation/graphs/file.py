@@ -3,26 +3,14 @@
 import shutil
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
+from typing import Any
 
+import numpy as np
 import onnx
-from onnx import defs, external_data_helper, inliner, version_converter
+from onnx import external_data_helper, helper
+from tritonclient.utils import np_to_triton_dtype
 
 from adapter.preparation.config import Tensor
-
-MAX_IR = 10
-MAX_OPSET = 21
-"""What every Triton container that we support loads."""
-
-TRITON_TYPES: dict[int, str] = {
-    onnx.TensorProto.FLOAT: "FP32",
-    onnx.TensorProto.FLOAT16: "FP16",
-    onnx.TensorProto.DOUBLE: "FP64",
-    onnx.TensorProto.UINT8: "UINT8",
-    onnx.TensorProto.INT8: "INT8",
-    onnx.TensorProto.INT32: "INT32",
-    onnx.TensorProto.INT64: "INT64",
-    onnx.TensorProto.BOOL: "BOOL",
-}
 
 
 class RewriteError(Exception):
@@ -87,38 +75,6 @@ def external_locations(model: onnx.ModelProto) -> list[str]:
     return sorted(found)
 
 
-def limit_versions(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The graph within `MAX_IR` and `MAX_OPSET`. Older ones stay as they are, and so do domains of others.
-
-    Raises:
-        RewriteError: its opset cannot be converted down.
-    """
-    opset = opset_of(model)
-    if opset > MAX_OPSET:
-        try:
-            model = _convert_down(model)
-        except Exception as error:  # the converter raises what its C++ throws
-            raise RewriteError(f"opset {opset} cannot be converted to {MAX_OPSET}: {error}") from error
-    model.ir_version = min(model.ir_version, MAX_IR)
-    return model
-
-
-def _convert_down(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Operators that `MAX_OPSET` does not have are first written out as what they are defined by."""
-    own = {node.op_type for node in model.graph.node if node.domain in ("", "ai.onnx")}
-    newer = [("", name) for name in sorted(own) if not _is_known(name)]
-    plain = inliner.inline_selected_functions(model, newer, inline_schema_functions=True) if newer else model
-    return version_converter.convert_version(plain, MAX_OPSET)
-
-
-def _is_known(operator: str) -> bool:
-    try:
-        defs.get_schema(operator, MAX_OPSET, "")
-    except defs.SchemaError:
-        return False
-    return True
-
-
 def opset_of(model: onnx.ModelProto) -> int:
     """The version of ONNX's own operators that the graph is written in.
 
@@ -143,17 +99,23 @@ def declared_inputs(model: onnx.ModelProto) -> tuple[Tensor, ...]:
     Raises:
         RewriteError: one is of a type that Triton does not know, or has no shape.
     """
-    return tuple(
-        Tensor(value.name, triton_type(value.type.tensor_type.elem_type), _dims(value))
-        for value in inputs_of(model)
-    )
+    return tuple(Tensor(value.name, triton_type(_dtype(value)), _dims(value)) for value in inputs_of(model))
 
 
-def triton_type(elem_type: int) -> str:
-    """Triton's name of an ONNX element type, without `TYPE_`."""
-    if elem_type not in TRITON_TYPES:
-        raise RewriteError(f"Triton has no type for ONNX's {onnx.TensorProto.DataType.Name(elem_type)}")
-    return TRITON_TYPES[elem_type]
+def triton_type(dtype: np.dtype[Any]) -> str:
+    """Triton's name of the type of an array, without `TYPE_`.
+
+    Raises:
+        RewriteError: there is none.
+    """
+    name = np_to_triton_dtype(dtype)
+    if name in (None, "BYTES"):
+        raise RewriteError(f"Triton has no type for {dtype}")
+    return str(name)
+
+
+def _dtype(value: onnx.ValueInfoProto) -> np.dtype[Any]:
+    return helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
 
 
 def _dims(value: onnx.ValueInfoProto) -> tuple[int, ...]:

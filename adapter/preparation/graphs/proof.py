@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from onnxruntime import GraphOptimizationLevel as Level
 
 from adapter.preparation.config import Tensor
+from adapter.preparation.graphs.file import triton_type
 
 SINGLE_TOLERANCE = 1e-5
 """How far a batch of one may be from the original, relative to the output's largest magnitude.
@@ -40,16 +41,6 @@ Answer = Mapping[str, Array]
 """A graph's outputs by name, for a batch of one."""
 
 _SILENT = 4
-_TRITON_TYPES = {
-    "tensor(float)": "FP32",
-    "tensor(float16)": "FP16",
-    "tensor(double)": "FP64",
-    "tensor(uint8)": "UINT8",
-    "tensor(int8)": "INT8",
-    "tensor(int32)": "INT32",
-    "tensor(int64)": "INT64",
-    "tensor(bool)": "BOOL",
-}
 
 
 class ProofFailed(Exception):
@@ -103,7 +94,7 @@ def prove(
         _require_contrast(singles)
         for single, row in zip(singles, _run_together(session, samples), strict=True):
             _compare(single, row, BATCH_TOLERANCE, f"in a batch of {len(samples)}")
-    return _interface(session, singles, batched=batched)
+    return _interface(session, samples[0], singles[0], batched=batched)
 
 
 def prove_sizes(
@@ -212,26 +203,20 @@ def _require_contrast(singles: Sequence[Answer]) -> None:
 
 
 def _interface(
-    session: onnxruntime.InferenceSession, singles: Sequence[Answer], *, batched: bool
+    session: onnxruntime.InferenceSession, sample: Sample, answer: Answer, *, batched: bool
 ) -> Interface:
     skip = 1 if batched else 0
-    inputs = [(value, _known_dims(value.shape)) for value in session.get_inputs()]
-    varies = any(-1 in dims[1:] for _, dims in inputs)
-    outputs = [
-        (value, _known_dims(value.shape) if varies else singles[0][value.name].shape)
+    inputs = {value.name: _known_dims(value.shape) for value in session.get_inputs()}
+    varies = any(-1 in dims[1:] for dims in inputs.values())
+    outputs = {
+        value.name: _known_dims(value.shape) if varies else answer[value.name].shape
         for value in session.get_outputs()
-    ]
+    }
     return Interface(
-        tuple(_tensor(value, dims[skip:]) for value, dims in inputs),
-        tuple(_tensor(value, dims[skip:]) for value, dims in outputs),
+        tuple(Tensor(name, triton_type(sample[name].dtype), dims[skip:]) for name, dims in inputs.items()),
+        tuple(Tensor(name, triton_type(answer[name].dtype), dims[skip:]) for name, dims in outputs.items()),
     )
 
 
 def _known_dims(shape: Sequence[Any]) -> tuple[int, ...]:
     return tuple(dim if isinstance(dim, int) else -1 for dim in shape)
-
-
-def _tensor(value: Any, dims: tuple[int, ...]) -> Tensor:
-    if value.type not in _TRITON_TYPES:
-        raise ProofFailed(f"Triton has no type for {value.name}, which is a {value.type}")
-    return Tensor(value.name, _TRITON_TYPES[value.type], dims)

@@ -9,7 +9,7 @@ import onnx
 
 from adapter.preparation.config import Tensor
 from adapter.preparation.graphs.batching import make_batch_dynamic, pin_batch
-from adapter.preparation.graphs.file import RewriteError, declared_inputs, limit_versions, read, write
+from adapter.preparation.graphs.file import RewriteError, declared_inputs, read, write
 from adapter.preparation.graphs.pixels import PIXELS, Normalisation, fold_pixels, normalise, takes_pixels
 from adapter.preparation.graphs.proof import Answer, Interface, ProofFailed, Sample, prove, run_each
 from adapter.preparation.graphs.shortening import Shortening, shorten
@@ -113,7 +113,7 @@ def _write_single(source: Path, unproven: Path, recipe: Recipe, answers: Sequenc
 
 
 def _read_folded(source: Path, recipe: Recipe) -> onnx.ModelProto:
-    model = limit_versions(read(source))
+    model = read(source)
     return fold_pixels(model, recipe.normalisation) if recipe.normalisation else model
 
 

@@ -12,7 +12,7 @@ from onnxruntime import GraphOptimizationLevel
 
 from adapter.preparation import manifest
 from adapter.preparation.graphs import samples
-from adapter.preparation.graphs.file import MAX_IR, MAX_OPSET, RewriteError, opset_of, read
+from adapter.preparation.graphs.file import RewriteError, read
 from adapter.preparation.graphs.pixels import PIXELS, Normalisation
 from adapter.preparation.graphs.precision import reduce_precision
 from adapter.preparation.graphs.proof import Sample, run_each
@@ -86,8 +86,6 @@ def test_a_real_tower_is_converted_and_keeps_its_interface(
     assert reduced.half == (precision is HALF)
     model = read(encoder.graph)
     onnx.checker.check_model(model, full_check=True)
-    assert model.ir_version <= MAX_IR
-    assert opset_of(model) <= MAX_OPSET
     assert {entry.domain for entry in model.opset_import} <= {"", "ai.onnx", "ai.onnx.ml"}
 
 
