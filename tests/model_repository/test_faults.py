@@ -36,18 +36,9 @@ class TestWiring:
         ("models", "fault"),
         [
             ([replace(FIRST, outputs=[replace(HALFWAY, type="FP16")]), SECOND, WHOLE], "but m.second takes"),
-            ([replace(FIRST, outputs=[replace(HALFWAY, dims=(4, 5))]), SECOND, WHOLE], "but m.second takes"),
-            ([FIRST, replace(SECOND, max_batch_size=0), WHOLE], "but m.second takes"),
             ([FIRST, replace(SECOND, max_batch_size=4), WHOLE], "larger batches than m.second"),
             ([FIRST, WHOLE], "there is no model m.second"),
-            ([FIRST, SECOND, replace(WHOLE, outputs=[replace(OUT, dims=(2,))])], "the output z is"),
-            ([FIRST, SECOND, replace(WHOLE, inputs=[IN, replace(IN, name="w")])], "nobody takes ['w']"),
-            (
-                [FIRST, SECOND, replace(WHOLE, outputs=[OUT, HALFWAY, IN, Tensor("w", "FP32", (1,))])],
-                "output w",
-            ),
             ([FIRST, SECOND, replace(WHOLE, steps=WHOLE.steps[:1])], "the output z is"),
-            ([FIRST, SECOND, replace(WHOLE, steps=WHOLE.steps[1:])], "y is None"),
             (
                 [
                     replace(FIRST, outputs=[HALFWAY, OUT]),
@@ -99,10 +90,7 @@ class TestWiring:
     [
         ("TYPE_UINT8", "TYPE_INT32"),
         ("dims: [ 224,", "dims: [ 225,"),
-        ("dims: [ 224,", "dims: [ -1,"),
-        ("dims: [ 512 ]", "dims: [ 511 ]"),
         ("dims: [ 512 ]", "dims: [ -1 ]"),
-        ("dims: [ 512 ]", "dims: [ 512, 1 ]"),
         ("max_batch_size: 8", "max_batch_size: 0"),
     ],
 )
