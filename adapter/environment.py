@@ -1,9 +1,9 @@
-"""Variables of the environment beside the settings: what they are for others, and which do nothing here."""
+"""The environment as a whole: what of it Triton's processes are given, and which of Immich's variables do nothing."""
 
 import os
 
 SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "IMMICH_TRITON_REPOSITORY_KEY", "IMMICH_TRITON_TOKEN")
-"""Settings that are nobody else's business."""
+"""Variables that are not handed on, and whose values are not repeated."""
 
 WITHOUT_EFFECT = {
     "MACHINE_LEARNING_WORKERS": "one adapter process serves all; Triton does the work in processes of its own",
