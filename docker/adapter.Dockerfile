@@ -11,7 +11,7 @@ RUN python3 -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb")
         >requirements.txt \
     && pip install --no-cache-dir --target /opt/python -r requirements.txt -c constraints.txt \
     && find /opt/python -type d -name tests -prune -exec rm -r {} +
-COPY README.md LICENSE /build/
+COPY README.md LICENSE hatch_build.py /build/
 COPY adapter /build/adapter
 COPY demo /build/demo
 COPY transforms /build/transforms

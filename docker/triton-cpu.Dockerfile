@@ -20,7 +20,12 @@ RUN pip download --no-cache-dir --no-deps -c constraints.txt nvidia-pytriton \
     && rm -r /opt/triton/pytriton/tritonserver/python_backend_stubs \
     && chmod 755 /opt/triton/pytriton/tritonserver/bin/tritonserver \
                  /opt/triton/backends/python/triton_python_backend_stub
+COPY pyproject.toml /build/
 COPY transforms ${PACKAGES}/transforms
+# A C compiler, for as long as it takes to compile the kernels.
+RUN pip install --no-cache-dir --target /tmp/compiler \
+        $(python3 -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"])') \
+    && PYTHONPATH=/tmp/compiler python3 "$PACKAGES/transforms/kernels/compile.py"
 COPY backends ${PACKAGES}/backends
 RUN cp -r "$PACKAGES"/backends/*/ /opt/triton/backends/ \
     && python3 -m compileall -q "$PACKAGES/transforms" "$PACKAGES/backends" /opt/triton/backends
@@ -41,6 +46,7 @@ ENV PATH=/opt/triton/pytriton/tritonserver/bin:${PATH} \
     TRITON_BACKENDS=/opt/triton/backends
 # Fails the build, rather than the first request, where something is missing.
 RUN python3 -c 'import cv2, numpy, onnxruntime, pyclipper, tokenizers, transforms.faces, backends' \
+    && python3 -c 'from transforms import kernels; kernels.load()' \
     && ! ldd "$(command -v tritonserver)" | grep 'not found'
 USER 10001:10001
 ENTRYPOINT ["triton-entrypoint"]

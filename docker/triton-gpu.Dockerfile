@@ -9,7 +9,13 @@ COPY constraints.txt docker/triton-requirements.txt /tmp/build/
 RUN pip install --no-cache-dir --no-deps --break-system-packages \
         -r /tmp/build/triton-requirements.txt -c /tmp/build/constraints.txt \
     && rm -r /tmp/build
+COPY pyproject.toml /tmp/build/
 COPY transforms /opt/app/transforms
+# A C compiler, for as long as it takes to compile the kernels.
+RUN pip install --no-cache-dir --target /tmp/build/compiler \
+        $(python3 -c 'import tomllib; print(*tomllib.load(open("/tmp/build/pyproject.toml", "rb"))["build-system"]["requires"])') \
+    && PYTHONPATH=/tmp/build/compiler python3 /opt/app/transforms/kernels/compile.py \
+    && rm -r /tmp/build
 COPY backends /opt/app/backends
 # Ours are added to the container's, which has `onnxruntime` in C++.
 RUN rm -r /opt/app/backends/onnxruntime \
@@ -19,6 +25,7 @@ RUN rm -r /opt/app/backends/onnxruntime \
 COPY docker/triton-entrypoint docker/check-http /usr/local/bin/
 ENV PYTHONDONTWRITEBYTECODE=1 \
     TRITON_BACKENDS=/opt/tritonserver/backends
-RUN python3 -c 'import cv2, numpy, pyclipper, tokenizers, transforms.faces, backends'
+RUN python3 -c 'import cv2, numpy, pyclipper, tokenizers, transforms.faces, backends' \
+    && python3 -c 'from transforms import kernels; kernels.load()'
 USER 10001:10001
 ENTRYPOINT ["triton-entrypoint"]
