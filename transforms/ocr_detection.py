@@ -14,9 +14,8 @@ import cv2
 import numpy as np
 import pyclipper
 from numpy.typing import NDArray
-from PIL import Image
 
-from transforms import images
+from transforms import resample
 from transforms.reading_order import reading_order
 
 STRIDE = 32  # the detector halves its input five times
@@ -96,7 +95,7 @@ def resize_for_detection(pixels: NDArray[np.uint8], max_resolution: int) -> NDAr
         uint8 (h', w', 3), RGB, 0 to 255: the graph normalises (`MEAN_LEVEL`, `LEVEL_SCALE`) and swaps colours.
     """
     height, width = canvas_size(pixels.shape[0], pixels.shape[1], max_resolution)
-    return np.array(images.resize(Image.fromarray(pixels), (width, height), Image.Resampling.LANCZOS))
+    return resample.resize(pixels, (width, height), resample.Interpolation.LANCZOS)
 
 
 def pad_to_bucket(canvas: NDArray[np.uint8]) -> NDArray[np.uint8]:

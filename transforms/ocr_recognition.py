@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+
+from transforms import perspective
 
 LINE_HEIGHT_PX = 48
 MIN_BATCH_WIDTH_PX = 320
@@ -49,11 +50,10 @@ def crop_lines(pixels: NDArray[np.uint8], boxes: NDArray[np.float32]) -> list[ND
 
     Source: RapidOCR, get_rotate_crop_image, for sizes and turning; Pillow's perspective transform with bicubic.
     """
-    picture = Image.fromarray(pixels)
     sizes = _upright_sizes(boxes)
     homographies = _homographies(_rectangles(sizes), boxes)
     return [
-        _crop(picture, (int(width), int(height)), homography)
+        _crop(pixels, (int(width), int(height)), homography)
         for (width, height), homography in zip(sizes, homographies, strict=True)
     ]
 
@@ -241,11 +241,11 @@ def _homographies(origins: NDArray[np.float32], targets: NDArray[np.float32]) ->
     return solution[:, :8] / solution[:, 8:]
 
 
-def _crop(picture: Image.Image, size: tuple[int, int], homography: NDArray[np.float32]) -> NDArray[np.uint8]:
+def _crop(
+    pixels: NDArray[np.uint8], size: tuple[int, int], homography: NDArray[np.float32]
+) -> NDArray[np.uint8]:
     """One line (h, w, 3) of a picture, of a width and height before turning."""
-    crop = np.asarray(
-        picture.transform(size, Image.Transform.PERSPECTIVE, homography.tolist(), Image.Resampling.BICUBIC)
-    )
+    crop = perspective.transform(pixels, size, homography)
     width, height = size
     return np.ascontiguousarray(np.rot90(crop) if height / width >= UPRIGHT_RATIO else crop)
 
