@@ -20,7 +20,7 @@ LIMIT = 10_000
 
 def seen(data: bytes, mode: str = "shortest", interpolation: str = "bicubic") -> NDArray[np.uint8]:
     """The pixels that the transforms make of a picture."""
-    decoded = images.open_rgb(data, LIMIT)
+    decoded = images.decode(data, LIMIT)
     return images.clip_pixels(decoded, SIZE, resize_mode=mode, interpolation=interpolation)
 
 

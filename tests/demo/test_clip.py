@@ -11,7 +11,6 @@ import onnxruntime
 import pytest
 import skimage
 from numpy.typing import NDArray
-from PIL import Image
 
 from adapter.preparation.graphs.pixels import Normalisation, normalise
 from demo.models import place
@@ -43,7 +42,7 @@ class Clip:
         self.tokenizer = Tokenizer(folder / "textual/tokenizer.json", pad_token=config["pad_token"])
 
     def see(self, pictures: Iterable[NDArray[np.uint8]]) -> Vector:
-        pixels = np.stack([images.clip_pixels(Image.fromarray(picture), 224) for picture in pictures])
+        pixels = np.stack([images.clip_pixels(picture, 224) for picture in pictures])
         vectors: Vector = self.visual.run(
             ["embedding"], {"image": normalise(pixels, Normalisation(MEAN, STD))}
         )[0]

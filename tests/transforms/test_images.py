@@ -25,6 +25,7 @@ from PIL import Image, ImageCms
 from adapter.preparation.graphs.pixels import Normalisation, normalise
 from tests.support.shared import SHARED
 from transforms import InputError, images, pillow
+from transforms.resample import Interpolation
 
 LIMIT = 2_000_000
 MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "I", "I;16", "F", "HSV", "LAB")
@@ -322,73 +323,50 @@ class TestClipPixels:
         (640, 31),
     )
 
-    @pytest.mark.parametrize("interpolation", list(images.Interpolation))
+    @pytest.mark.parametrize("interpolation", list(Interpolation))
     @pytest.mark.parametrize("shape", SIZES)
     def test_crop_equals_pillows_bit_for_bit(
-        self, shape: tuple[int, int], interpolation: images.Interpolation
+        self, shape: tuple[int, int], interpolation: Interpolation
     ) -> None:
         image = pattern(*shape)
         for size in (32, 224):
-            pixels = images.clip_pixels(image, size, interpolation=interpolation)
-            np.testing.assert_array_equal(pixels, crop_directly(image, size, interpolation.resampling))
-
-    @given(st.integers(1, 300), st.integers(1, 300), st.sampled_from(list(images.Interpolation)))
-    @settings(max_examples=150, deadline=None)
-    def test_leaving_out_what_the_crop_does_not_reach_changes_nothing(
-        self, width: int, height: int, interpolation: images.Interpolation
-    ) -> None:
-        image = pattern(width, height)
-        short = min(width, height)
-        whole = images.resize(
-            image,
-            (int(width / height * 32), 32) if short == height else (32, int(height / width * 32)),
-            interpolation.resampling,
-        )
-        left, top = int(whole.width / 2 - 16), int(whole.height / 2 - 16)
-        expected = np.asarray(whole.crop((left, top, left + 32, top + 32)))
-        np.testing.assert_array_equal(images.clip_pixels(image, 32, interpolation=interpolation), expected)
+            pixels = images.clip_pixels(np.asarray(image), size, interpolation=interpolation)
+            np.testing.assert_array_equal(
+                pixels, crop_directly(image, size, Image.Resampling[interpolation.name])
+            )
 
     def test_tall_pictures_are_as_pillow_had_them_before_version_13(self) -> None:
         """The digest was made with Pillow 11.3.0 and 12.2.0."""
-        pixels = images.clip_pixels(pattern(200, 450), 32)
+        pixels = images.clip_pixels(np.asarray(pattern(200, 450)), 32)
         assert hashlib.sha256(pixels.tobytes()).hexdigest()[:16] == "1aadaef43ffd243f"
 
     def test_bicubic_and_the_short_side_are_the_default(self) -> None:
         image = pattern(100, 60)
-        expected = images.clip_pixels(image, 32, resize_mode="shortest", interpolation="bicubic")
-        np.testing.assert_array_equal(images.clip_pixels(image, 32), expected)
-        assert not np.array_equal(images.clip_pixels(image, 32, interpolation="bilinear"), expected)
+        expected = images.clip_pixels(np.asarray(image), 32, resize_mode="shortest", interpolation="bicubic")
+        np.testing.assert_array_equal(images.clip_pixels(np.asarray(image), 32), expected)
+        assert not np.array_equal(
+            images.clip_pixels(np.asarray(image), 32, interpolation="bilinear"), expected
+        )
 
     @pytest.mark.parametrize("shape", [(53, 37), (37, 53), (640, 480), (10, 10)])
     def test_squash_keeps_the_whole_picture(self, shape: tuple[int, int]) -> None:
         image = pattern(*shape)
         expected = np.asarray(image.resize((64, 64), Image.Resampling.BICUBIC))
-        np.testing.assert_array_equal(images.clip_pixels(image, 64, resize_mode="squash"), expected)
+        np.testing.assert_array_equal(
+            images.clip_pixels(np.asarray(image), 64, resize_mode="squash"), expected
+        )
 
     @pytest.mark.parametrize("options", [{"resize_mode": "longest"}, {"interpolation": "random"}])
     def test_unknown_ways_are_refused(self, options: dict[str, Any]) -> None:
         with pytest.raises(ValueError, match=r"longest|random"):
-            images.clip_pixels(pattern(), 32, **options)
-
-    @pytest.mark.parametrize("interpolation", ["bicubic", "bilinear", "lanczos"])
-    @pytest.mark.parametrize("shape", [(1, 900), (900, 1), (3, 1499), (2000, 7), (220, 6600), (40, 3001)])
-    def test_computing_only_the_crop_is_within_one_level(
-        self, shape: tuple[int, int], interpolation: str, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        noise = np.random.default_rng(0).integers(0, 256, (shape[1], shape[0], 3), dtype=np.uint8)
-        image = Image.fromarray(noise)
-        whole = images.clip_pixels(image, 64, interpolation=interpolation)
-        monkeypatch.setattr(images, "MAX_RESIZED_PIXELS", 0)
-        part = images.clip_pixels(image, 64, interpolation=interpolation)
-        difference = np.abs(whole.astype(int) - part)
-        assert difference.max() <= 1
-        assert (difference > 0).mean() < 0.001
+            images.clip_pixels(np.asarray(pattern()), 32, **options)
 
     @pytest.mark.parametrize("shape", [(1, 3000), (4_000_000, 1), (1, 2_000_000)])
     @pytest.mark.parametrize("resize_mode", list(images.ResizeMode))
     def test_a_thread_of_a_picture_needs_no_room(self, shape: tuple[int, int], resize_mode: str) -> None:
         """In full these would be up to 200 gigapixels."""
-        pixels = images.clip_pixels(Image.new("RGB", shape, "teal"), 224, resize_mode=resize_mode)
+        thread = np.full((*shape, 3), [0, 128, 128], np.uint8)
+        pixels = images.clip_pixels(thread, 224, resize_mode=resize_mode)
         assert pixels.shape == (224, 224, 3)
         assert (pixels == [0, 128, 128]).all()
 
@@ -412,13 +390,13 @@ class TestGolden:
         self, case: dict[str, Any], encoder: onnxruntime.InferenceSession
     ) -> None:
         config = json.loads((SHARED / "models/clip/ViT-T-32__small/visual/preprocess_cfg.json").read_text())
-        image = images.open_rgb((SHARED / "golden/images" / case["image"]).read_bytes(), 50_000_000)
-        pixels = images.clip_pixels(image, config["size"])
+        picture = images.decode((SHARED / "golden/images" / case["image"]).read_bytes(), 50_000_000)
+        pixels = images.clip_pixels(picture, config["size"])
         vector = encoder.run(
             None, {"image": normalise(pixels[np.newaxis], Normalisation(config["mean"], config["std"]))}
         )[0][0]
         expected = json.loads(case["body"])
         original = np.array(json.loads(expected["clip"]))
-        assert (image.height, image.width) == (expected["imageHeight"], expected["imageWidth"])
+        assert picture.shape[:2] == (expected["imageHeight"], expected["imageWidth"])
         assert vector @ original / np.linalg.norm(vector) / np.linalg.norm(original) >= 0.9999
         assert np.abs(vector - original).max() <= 1e-4

@@ -13,7 +13,7 @@ from PIL import Image
 
 from tests.support.shared import SHARED
 from transforms import InputError, kernels, perspective
-from transforms.images import open_rgb, to_array
+from transforms.images import open_rgb
 from transforms.resample import Interpolation, Part, resize
 
 Pixels = NDArray[np.uint8]
@@ -74,7 +74,7 @@ class TestResize:
         assert len(images) > 35
         for name, image in images:
             expected = scaled_by_pillow(image, size, interpolation)
-            np.testing.assert_array_equal(resize(to_array(image), size, interpolation), expected, name)
+            np.testing.assert_array_equal(resize(np.asarray(image), size, interpolation), expected, name)
 
     @given(sizes(700), sizes(400), st.sampled_from(Interpolation), st.integers(0, 999))
     @settings(max_examples=200, deadline=None)
