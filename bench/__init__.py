@@ -1,1 +1,1 @@
-"""Measuring the service: loads of requests against it, against another server, and against no server at all."""
+"""Tools beside the product: the service under Immich's loads, beside the limit or another service."""

@@ -1,40 +1,37 @@
-"""The limit: the models of a repository in one Python process, without Triton and without HTTP.
+"""The limit: the models of a repository in this process, without Triton and without HTTP.
 
 What runs is what Triton runs: the backends' own code over the same prepared graphs, ensembles followed arrow by arrow,
 and the tasks' own way to Immich's answer. What is left out is everything between: no other process, no tensor copied.
 
 A request that is alone gets every core for its graphs. Of several each gets one, and none waits for another but by the
 system's own sharing: threads that share a run cost work (pages, four at a time on two cores: 3.0 s of processor time
-with one thread, 3.7 s with two). Both ways are kept loaded, so the memory of this process says nothing.
-
-usage: python -m bench.inprocess   a `Job` as a line of JSON on stdin, then an order a line; see `_obey`
+with one thread, 3.7 s with two). Both ways are kept loaded.
 """
 
 import asyncio
 import importlib
 import json
 import os
-import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 
+import aiohttp
 import orjson
-import uvloop
 
+from adapter.compare.client import Failed
+from adapter.compare.load import Figures, Hook, Load, nothing
+from adapter.compare.workload import Kind, Request, Workload
 from adapter.engine import Engine
-from adapter.errors import BadInput, SetupError
+from adapter.errors import BadInput, ServiceError
 from adapter.preparation.manifest import public_name
 from adapter.preparation.triton_models.shared import VERSION
 from adapter.protocol import Part, Payload, TaskName, parse_entries
 from adapter.tasks import Task, clip, faces, ocr
 from adapter.triton import Arrays
-from bench import pb_utils, workloads
-from bench.load import Load, Timing
-from bench.workloads import Kind, Models, Request
+from bench import pb_utils
 
 CORES = len(os.sched_getaffinity(0))
 MOST_AT_A_TIME = 64
@@ -47,21 +44,54 @@ TASKS: Mapping[TaskName, Task] = {
 Config = Mapping[str, Any]
 
 
-@dataclass(frozen=True)
-class Job:
-    """What the process is to hold.
+class InProcess(Load):
+    """A load on the models themselves.
 
-    Attributes:
-        repository: Triton's model repository.
-        configs: model → its configuration, as Triton's `GET /v2/models/<model>/config` gives it.
-        models, kinds, pictures: of the workload.
+    Args:
+        folder: Triton's model repository.
+        configs: of every model that is needed, as Triton tells them.
     """
 
-    repository: str
-    configs: Mapping[str, Config]
-    models: Models
-    kinds: tuple[str, ...]
-    pictures: str | None
+    def __init__(self, folder: Path, configs: Mapping[str, Config], workload: Workload) -> None:
+        super().__init__(self._answer, workload)
+        self._folder, self._configs = folder, configs
+        self._repositories: dict[int, Repository] = {}
+        self._pool = ThreadPoolExecutor(MOST_AT_A_TIME)
+        self._expect(1)
+
+    async def run(
+        self, loops: Mapping[Kind, int], duration_s: float, opened: Hook = nothing, closed: Hook = nothing
+    ) -> dict[Kind, Figures]:
+        self._expect(sum(loops.values()))
+        return await super().run(loops, duration_s, opened, closed)
+
+    async def infer(self, part: Part, inputs: Arrays) -> Arrays:
+        """As `adapter.engine.Engine.infer`."""
+        run = asyncio.get_running_loop().run_in_executor
+        return await run(self._pool, self._repository.run, public_name(part), inputs)
+
+    async def max_batch_size(self, part: Part) -> int:
+        """As `adapter.engine.Engine.max_batch_size`."""
+        return max(1, int(self._configs[public_name(part)]["max_batch_size"]))
+
+    def _expect(self, in_flight: int) -> None:
+        """Loads what is best for so many requests at a time, if it is not loaded yet."""
+        threads = CORES if in_flight == 1 else 1
+        if threads not in self._repositories:
+            self._repositories[threads] = Repository(self._folder, self._configs, threads)
+        self._repository = self._repositories[threads]
+
+    async def _answer(self, request: Request) -> bytes:
+        """What the service would answer."""
+        ((task, types),) = parse_entries(request.entries).items()
+        try:
+            answer = await TASKS[task](cast("Engine", self), types, Payload(request.image, request.text))
+        except ServiceError as error:
+            raise Failed(f"{request.name} in-process: {error}") from error
+        body = {str(task): answer.value}
+        if size := answer.image_size:
+            body |= {"imageHeight": size.height, "imageWidth": size.width}
+        return orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
 class Repository:
@@ -99,38 +129,18 @@ class Repository:
         return {tensor.name(): tensor.as_numpy() for tensor in response.output_tensors()}
 
 
-class InProcess:
-    """Asked as `adapter.engine.Engine` is."""
-
-    def __init__(self, job: Job) -> None:
-        self._folder, self._configs = Path(job.repository), job.configs
-        self._repositories: dict[int, Repository] = {}
-        self._pool = ThreadPoolExecutor(MOST_AT_A_TIME)
-        self.expect(1)
-
-    def expect(self, in_flight: int) -> None:
-        """Loads what is best for so many requests at a time, if it is not loaded yet."""
-        threads = CORES if in_flight == 1 else 1
-        if threads not in self._repositories:
-            self._repositories[threads] = Repository(self._folder, self._configs, threads)
-        self._repository = self._repositories[threads]
-
-    async def infer(self, part: Part, inputs: Arrays) -> Arrays:
-        run = asyncio.get_running_loop().run_in_executor
-        return await run(self._pool, self._repository.run, public_name(part), inputs)
-
-    async def max_batch_size(self, part: Part) -> int:
-        return max(1, int(self._configs[public_name(part)]["max_batch_size"]))
-
-    async def answer(self, request: Request) -> bytes:
-        """What the service would answer."""
-        ((task, types),) = parse_entries(request.entries).items()
-        payload = Payload(request.image, request.text)
-        answer = await TASKS[task](cast("Engine", self), types, payload)
-        body = {str(task): answer.value}
-        if size := answer.image_size:
-            body |= {"imageHeight": size.height, "imageWidth": size.width}
-        return orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
+async def read_configs(triton_url: str, parts: Iterable[Part]) -> dict[str, Config]:
+    """What Triton runs for the parts: the configurations of their models, and of those that these are made of."""
+    found: dict[str, Config] = {}
+    wanted = [public_name(part) for part in parts]
+    async with aiohttp.ClientSession(raise_for_status=True) as session:
+        while wanted:
+            model = wanted.pop()
+            async with session.get(f"{triton_url}/v2/models/{model}/config") as response:
+                found[model] = await response.json()
+            steps = found[model].get("ensemble_scheduling", {}).get("step", ())
+            wanted += [step["model_name"] for step in steps]
+    return found
 
 
 def _with_threads(config: Config, threads: int) -> Config:
@@ -152,45 +162,3 @@ def _load(folder: Path, config: Config) -> Any:
         }
     )
     return model
-
-
-async def _obey(engine: InProcess, load: Load, order: Mapping[str, Any]) -> dict[str, Any]:
-    """`{"learn": true}` → answers by request; `{"workers": …, "timing": …}` → what the requests of each kind saw."""
-    if order.get("learn"):
-        return {"answers": {name: body.decode() for name, body in (await load.learn()).items()}}
-    engine.expect(sum(order["workers"].values()))
-    kinds = await load.run(
-        order["workers"], Timing(**order["timing"]), lambda: _say("opened"), lambda: _say("closed")
-    )
-    return {"kinds": {kind: asdict(latency) for kind, latency in kinds.items()}}
-
-
-async def _say(event: str) -> None:
-    _write({"event": event})
-
-
-def _write(message: Mapping[str, Any]) -> None:
-    sys.stdout.write(json.dumps(message) + "\n")
-    sys.stdout.flush()
-
-
-async def main() -> None:
-    """Does what stdin says, until it ends."""
-    job = json.loads(sys.stdin.readline())
-    job["models"] = Models(**job["models"])
-    engine = InProcess(Job(**job))
-    pictures = Path(job["pictures"]) if job["pictures"] else None
-    load = Load(
-        engine.answer, workloads.build(job["models"], [Kind(kind) for kind in job["kinds"]], pictures)
-    )
-    _write({"event": "ready"})
-    while line := await asyncio.to_thread(sys.stdin.readline):
-        try:
-            _write(await _obey(engine, load, json.loads(line)))
-        except SetupError as error:
-            _write({"error": str(error)})
-
-
-if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started this one
-    uvloop.run(main())

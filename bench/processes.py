@@ -1,50 +1,60 @@
-"""What the processes of a target take: memory and processor time.
+"""What the processes of a service take: memory and processor time.
 
 Memory is PSS, the share of a process in what several of them map, so that the processes' shares add up. Reading it
-walks page tables, some milliseconds a process while the target cannot allocate: so it is read after the window, and
+walks page tables, some milliseconds a process while the service cannot allocate: so it is read after the window, and
 within it only what each process has alone (anonymous memory), which costs nothing, and what the shared regions take
 together; how much these were higher is added for the peak.
 """
 
 import asyncio
 import re
-import socket
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import psutil
 
 from adapter.embedded import SHARED_MEMORY
-from bench.results import Process
 
 SAMPLE_S = 0.25
-FORWARDER = "docker-proxy"
-"""Listens for a container, but is not it."""
 _ANONYMOUS = re.compile(r"RssAnon:\s*(?P<kib>\d+) kB")
 _INSTANCE = re.compile(r"(?P<model>.+)_\d+_\d+")
 
 
+@dataclass(frozen=True)
+class Usage:
+    """What processes take.
+
+    Attributes:
+        memory_mb: by what they are (`adapter`, `tritonserver`, or the Triton model that a stub runs), in 10^6 bytes.
+        peak_mb: the most that all had together.
+        cpu_s: processor time of all.
+    """
+
+    memory_mb: dict[str, float]
+    peak_mb: float
+    cpu_s: float = 0.0
+
+
 class Watch:
-    """Watches the processes below one, and that one, between `start` and `stop`."""
+    """Watches processes between `open` and `close`; the first is the one that all others are below."""
 
-    def __init__(self, pid: int) -> None:
-        self._pid = pid
+    def __init__(self, processes: Sequence[psutil.Process]) -> None:
+        self._processes, self._peak = processes, 0
+        self.usage: Usage | None = None
 
-    def start(self) -> None:
-        self._processes = family(self._pid)
-        self._before = [cpu_s(process) for process in self._processes]
+    async def open(self) -> None:
+        self._cpu_s = _cpu_s(self._processes)
         self._sampling = asyncio.create_task(self._sample())
-        self._peak = 0
 
-    async def stop(self) -> tuple[tuple[Process, ...], float]:
-        """What each process took, and the most memory that they had together, in MB."""
-        after = [cpu_s(process) for process in self._processes]
+    async def close(self) -> None:
+        cpu_s = _cpu_s(self._processes) - self._cpu_s
         self._sampling.cancel()
         growth = max(0, self._peak - _taken(self._processes))
-        found = await asyncio.to_thread(_describe, self._processes, self._before, after)
-        return found, sum(process.memory_mb for process in found) + growth / 1e6
+        memory_mb = await asyncio.to_thread(memory_of, self._processes)
+        if memory_mb:
+            self.usage = Usage(memory_mb, sum(memory_mb.values()) + growth / 1e6, cpu_s)
 
     async def _sample(self) -> None:
         while True:
@@ -52,39 +62,14 @@ class Watch:
             await asyncio.sleep(SAMPLE_S)
 
 
-def at_rest(pid: int) -> tuple[Process, ...]:
-    """The processes as they are now."""
-    processes = family(pid)
-    none = [0.0] * len(processes)
-    return _describe(processes, none, none)
-
-
-def family(pid: int) -> list[psutil.Process]:
-    """A process and all below it."""
-    root = psutil.Process(pid)
-    return [root, *root.children(recursive=True)]
-
-
-def cpu_s(process: psutil.Process) -> float:
-    """Processor seconds that a process took so far; 0 where it is gone."""
-    with suppress(psutil.NoSuchProcess):
-        times = process.cpu_times()
-        return float(times.user + times.system)
-    return 0.0
-
-
-def listener(url: str) -> int | None:
-    """The process of this host that listens at a URL; None where it cannot be seen."""
-    parts = urlsplit(url)
-    if not _is_here(parts.hostname or ""):
-        return None
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    with suppress(psutil.Error):
-        for connection in psutil.net_connections("tcp"):
-            listens = connection.status == psutil.CONN_LISTEN and tuple(connection.laddr)[1:2] == (port,)
-            if listens and connection.pid and psutil.Process(connection.pid).name() != FORWARDER:
-                return int(connection.pid)
-    return None
+def memory_of(processes: Sequence[psutil.Process]) -> dict[str, float]:
+    """PSS in MB by what the processes are."""
+    found: dict[str, float] = {}
+    for index, process in enumerate(processes):
+        with suppress(psutil.Error):
+            name = name_of(process.name(), process.cmdline(), is_root=index == 0)
+            found[name] = found.get(name, 0.0) + process.memory_full_info().pss / 1e6
+    return found
 
 
 def name_of(program: str, command_line: Sequence[str], *, is_root: bool) -> str:
@@ -102,16 +87,13 @@ def name_of(program: str, command_line: Sequence[str], *, is_root: bool) -> str:
     return program
 
 
-def _describe(
-    processes: Sequence[psutil.Process], before: Sequence[float], after: Sequence[float]
-) -> tuple[Process, ...]:
-    found = []
-    for index, process in enumerate(processes):
+def _cpu_s(processes: Sequence[psutil.Process]) -> float:
+    taken = 0.0
+    for process in processes:
         with suppress(psutil.NoSuchProcess):
-            name = name_of(process.name(), process.cmdline(), is_root=index == 0)
-            memory_mb = process.memory_full_info().pss / 1e6
-            found.append(Process(name, memory_mb, after[index] - before[index]))
-    return tuple(found)
+            times = process.cpu_times()
+            taken += times.user + times.system
+    return taken
 
 
 def _taken(processes: Sequence[psutil.Process]) -> int:
@@ -132,10 +114,3 @@ def _bytes_of(region: Path) -> int:
     with suppress(OSError):
         return region.stat().st_blocks * 512
     return 0
-
-
-def _is_here(host: str) -> bool:
-    try:
-        return socket.gethostbyname(host).startswith("127.")
-    except OSError:
-        return False

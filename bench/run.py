@@ -1,152 +1,188 @@
-"""A whole benchmark: every scenario on every target in turn, round by round, and the report of it."""
+"""A whole benchmark: every scenario on every target in turn, round by round, and what was found."""
 
 import asyncio
-import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+import platform
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
 
-import aiohttp
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from adapter import settings
+from adapter.compare import workload as requests
+from adapter.compare.client import connect, shown
+from adapter.compare.differences import differ
+from adapter.compare.load import Figures, Load
+from adapter.compare.memory import processes_of
+from adapter.compare.verdicts import Answers
+from adapter.compare.workload import Kind, Models, Workload
 from adapter.errors import SetupError
-from adapter.settings import Settings
-from bench import facts, workloads
-from bench.checking import deviation
-from bench.load import Timing
-from bench.observer import Observer
-from bench.opening import Opener, Plan
-from bench.processes import at_rest
-from bench.results import Difference, Process, Report, Run, Scenario
-from bench.targets import Target, client
-from bench.workloads import Workload
+from adapter.protocol import Part, parse_entries
+from bench import scenes
+from bench.inprocess import CORES, InProcess, read_configs
+from bench.processes import Usage, Watch, memory_of
+from bench.scenarios import Scenario, kinds_of
+from bench.standins import STANDINS, build_standins
+from demo import child_service
+from demo.child_service import ChildService
 
+SERVED, IN_PROCESS = "served", "in-process"
+START_TIMEOUT_S = 1800
+"""Models of full size are prepared before the service is ready."""
 REST_S = 1.0
-QUIET_LOAD = 0.5
-"""Load average of the host up to which the figures can be trusted."""
-DEAR_DRIVER = 0.1
-"""Of a core: what the driver may take without being mentioned."""
 
-Answers = Mapping[str, bytes]
-Turn = tuple[Target, Scenario, int]
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be measured: the service at `url` (None: one of its own), and what it is compared with."""
+
+    models: Models
+    scenarios: Sequence[Scenario]
+    duration_s: float
+    rounds: int
+    url: str | None
+    baselines: Sequence[str]
+    pictures: Path | None
+
+
+@dataclass(frozen=True)
+class Target:
+    """Something that answers requests; `url` is None where it runs in this process."""
+
+    name: str
+    load: Load
+    url: str | None
+
+
+@dataclass(frozen=True)
+class Run:
+    """One target under one scenario. `usage` is None where its processes cannot be seen."""
+
+    target: str
+    scenario: str
+    figures: Mapping[Kind, Figures]
+    usage: Usage | None
+
+    @property
+    def cpu_s_per_request(self) -> float | None:
+        answered = sum(one.answered for one in self.figures.values())
+        return self.usage.cpu_s / answered if self.usage and answered else None
 
 
 @dataclass
-class _Findings:
-    """What has been found so far."""
+class Report:
+    """What was found: runs in their order, and by baseline how its answers differ from the service's."""
 
+    scenarios: Sequence[Scenario]
     runs: list[Run] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    driver_share: float = 0.0
+    answers: dict[str, list[Answers]] = field(default_factory=dict)
+    at_rest_mb: dict[str, float] = field(default_factory=dict)
+
+    def of(self, target: str, scenario: Scenario) -> list[Run]:
+        """The rounds of a scenario on a target."""
+        return [run for run in self.runs if (run.target, run.scenario) == (target, scenario.name)]
+
+    def as_json(self) -> dict[str, Any]:
+        answers = {name: [one.as_json() for one in found] for name, found in self.answers.items()}
+        host = {"machine": platform.platform(), "cores": CORES}
+        return {**asdict(self), "answers": answers, "host": host}
 
 
-async def benchmark(plan: Plan, settings: Settings, console: Console) -> Report:
-    """Measures what is planned. Ctrl-C ends it early: what was measured until then is reported.
+async def benchmark(plan: Plan, console: Console) -> Report:
+    """Measures what is planned.
 
     Raises:
         SetupError: the service or a baseline cannot be started, or does not answer.
     """
-    started, load_before = facts.now(), os.getloadavg()[0]
-    with console.status("making the pictures ..."):
-        workload = workloads.build(plan.models, plan.kinds, plan.pictures)
-    parts = facts.parts_of(workload)
+    pictures = scenes.choose(plan.pictures)
+    workload = requests.build(kinds_of(plan.scenarios), plan.models, pictures)
+    report = Report(plan.scenarios)
+    async with _targets(plan, workload, console) as targets:
+        with console.status("asking for each answer alone ..."):
+            served, *others = [await target.load.learn() for target in targets]
+        for target, answers in zip(targets[1:], others, strict=True):
+            report.answers[target.name] = list(_compared(workload, served, answers))
+        await asyncio.sleep(REST_S)
+        report.at_rest_mb = memory_of(processes_of(targets[0].url or ""))
+        await _run_all(targets, plan, report, console)
+    return report
+
+
+@asynccontextmanager
+async def _targets(plan: Plan, workload: Workload, console: Console) -> AsyncIterator[list[Target]]:
+    """The service, and then its baselines."""
     async with AsyncExitStack() as stack:
-        session = await stack.enter_async_context(client())
-        opener = Opener(plan, settings, workload, session, stack, console)
-        service = await opener.service()
-        with console.status("asking the service for each answer alone ..."):
-            answers = [await service.learn()]
-        configs = await facts.configs(session, service.triton_url, parts) if service.triton_url else {}
-        targets = [service, *[await opener.baseline(name, configs) for name in plan.baselines]]
-        with console.status("asking the baselines ..."):
-            answers += [await target.learn() for target in targets[1:]]
-        resting_memory = await _at_rest(service)
-        found = await _run_all(targets, plan, session, console)
-    graphs = facts.graphs_mb(settings.repository, configs)
-    return Report(
-        command=plan.command,
-        started=started,
-        host=facts.host(),
-        models=facts.models_of(parts, graphs),
-        scenarios=tuple(plan.scenarios),
-        runs=tuple(found.runs),
-        differences=tuple(_differences(targets, answers, workload)),
-        resting_memory=resting_memory,
-        graphs_mb=sum(graphs.values()),
-        notes=(*_notes(load_before, found.driver_share), *found.notes),
-    )
+        child = None if plan.url else await stack.enter_async_context(_service(plan, workload, console))
+        urls = {name: name for name in plan.baselines if name != IN_PROCESS}
+        urls = {SERVED: child.url if child else plan.url or ""} | {shown(url): url for url in urls}
+        services = await stack.enter_async_context(connect(*urls.values()))
+        targets = [
+            Target(name, Load(service.answer, workload), service.url)
+            for name, service in zip(urls, services, strict=True)
+        ]
+        if IN_PROCESS in plan.baselines:
+            if child is None:
+                raise SetupError(
+                    "The in-process baseline needs a service that is started here: leave out --url."
+                )
+            with console.status("loading the models into this process ..."):
+                configs = await read_configs(child.triton_url, parts_of(workload))
+                limit = InProcess(settings.load().repository, configs, workload)
+            targets.insert(1, Target(IN_PROCESS, limit, None))
+        yield targets
 
 
-async def _at_rest(service: Target) -> tuple[Process, ...]:
-    if service.pid is None:
-        return ()
-    await asyncio.sleep(REST_S)
-    return await asyncio.to_thread(at_rest, service.pid)
+@asynccontextmanager
+async def _service(plan: Plan, workload: Workload, console: Console) -> AsyncIterator[ChildService]:
+    """A service of its own, with every model loaded for good."""
+    if any(standin.name in plan.models.values() for standin in STANDINS):
+        build_standins(settings.load().models, console.print)
+    variables = {preload_variable(part): part.name for part in parts_of(workload)}
+    variables |= {"MACHINE_LEARNING_MODEL_TTL": "0", "IMMICH_LOG_LEVEL": "warning"}
+    async with AsyncExitStack() as stack:
+        with console.status("starting the service; models are prepared once, which takes minutes ..."):
+            child = await stack.enter_async_context(child_service.start(variables, START_TIMEOUT_S))
+        yield child
 
 
-def _differences(
-    targets: Sequence[Target], answers: Sequence[Answers], workload: Workload
-) -> Iterator[Difference]:
-    """Of each baseline's answers to the service's, kind by kind."""
-    for target, others in zip(targets[1:], answers[1:], strict=True):
-        for kind, requests in workload.items():
-            found = [deviation(others[request.name], answers[0][request.name]) for request in requests]
-            equal = sum(one.is_same for one in found)
-            yield Difference(target.name, kind, len(found), equal, max(found).words)
+def parts_of(workload: Workload) -> list[Part]:
+    """The parts that answer a workload."""
+    tasks = [types for kind in workload.values() for types in parse_entries(kind[0].entries).values()]
+    return list(dict.fromkeys(entry.part for types in tasks for entry in types.values()))
 
 
-async def _run_all(
-    targets: Sequence[Target], plan: Plan, session: aiohttp.ClientSession, console: Console
-) -> _Findings:
-    """Every scenario on every target, in alternation; the order of the targets is swapped every round."""
-    turns: list[Turn] = [
-        (target, scenario, number + 1)
+def preload_variable(part: Part) -> str:
+    """The setting that has a part loaded at start."""
+    return f"MACHINE_LEARNING_PRELOAD__{part.task.replace('-', '_')}__{part.type}".upper()
+
+
+def _compared(
+    workload: Workload, served: Mapping[str, bytes], others: Mapping[str, bytes]
+) -> Iterator[Answers]:
+    for kind, sent in workload.items():
+        found = Answers(kind)
+        for request in sent:
+            found.add(request.name, differ(others[request.name], served[request.name]))
+        yield found
+
+
+async def _run_all(targets: Sequence[Target], plan: Plan, report: Report, console: Console) -> None:
+    """Every scenario on every target in turn; the order of the targets is swapped every round."""
+    turns = [
+        (target, scenario, number)
         for number in range(plan.rounds)
         for scenario in plan.scenarios
         for target in (targets[::-1] if number % 2 else targets)
     ]
-    found = _Findings()
     columns = BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeRemainingColumn()
     with Progress(*columns, console=console, transient=True) as progress:
         bar = progress.add_task("", total=len(turns))
-        try:
-            for turn in turns:
-                target, scenario, number = turn
-                progress.update(bar, description=f"{scenario.name}, {target.name}, round {number}")
-                await _run_once(turn, plan.timing, session, found)
-                progress.advance(bar)
-        except asyncio.CancelledError:  # Ctrl-C
-            task = asyncio.current_task()
-            assert task
-            task.uncancel()
-            found.notes.append(f"Stopped by hand after {len(found.runs)} of {len(turns)} runs.")
-        except SetupError as error:
-            found.notes.append(f"Stopped after {len(found.runs)} of {len(turns)} runs: {error}")
-    return found
-
-
-async def _run_once(turn: Turn, timing: Timing, session: aiohttp.ClientSession, found: _Findings) -> None:
-    target, scenario, number = turn
-    seen = Observer(target, session)
-    kinds = await target.run(scenario, timing, seen.open, seen.close)
-    found.driver_share = max(found.driver_share, seen.driver_share)
-    found.runs.append(
-        Run(
-            target=target.name,
-            scenario=scenario.name,
-            round=number,
-            duration_s=seen.duration_s,
-            kinds=kinds,
-            peak_memory_mb=seen.peak_memory_mb,
-            processes=seen.processes,
-            stages=seen.stages,
-        )
-    )
-
-
-def _notes(load_before: float, driver_share: float) -> Iterator[str]:
-    if load_before > QUIET_LOAD:
-        yield f"Before the start the host's load was {load_before:.1f}: others were at work; the figures are doubtful."
-    if driver_share > DEAR_DRIVER:
-        yield f"The benchmark's own driver took up to {driver_share:.0%} of a core."
+        for target, scenario, number in turns:
+            progress.update(bar, description=f"{scenario.name}, {target.name}, round {number + 1}")
+            watch = Watch(processes_of(target.url or ""))
+            figures = await target.load.run(scenario.loops, plan.duration_s, watch.open, watch.close)
+            report.runs.append(Run(target.name, scenario.name, figures, watch.usage))
+            progress.advance(bar)

@@ -60,7 +60,7 @@ def _ensure(standin: StandIn, folder: Path, say: Callable[[str], None]) -> None:
     free_mb = shutil.disk_usage(folder.parent).free // 10**6
     if free_mb < standin.size_mb:
         raise SetupError(
-            f"{folder} needs {standin.size_mb} MB, and {free_mb} MB are free. Make room, or say --into."
+            f"{folder} needs {standin.size_mb} MB, and {free_mb} MB are free. Make room, or name another folder."
         )
     say(f"writing {folder}, {standin.size_mb} MB")
     place(folder, lambda new: _build(standin, new))

@@ -27,40 +27,24 @@ class Shade:
     rgb: tuple[int, int, int]
 
 
-SHADES = (
-    Shade("black", "dark", (8, 8, 10)),
-    Shade("gray", "dark", (66, 66, 66)),
-    Shade("gray", "middle", (128, 128, 128)),
-    Shade("gray", "light", (196, 196, 196)),
-    Shade("white", "light", (250, 250, 250)),
-    Shade("red", "dark", (112, 10, 18)),
-    Shade("red", "middle", (215, 25, 32)),
-    Shade("red", "light", (240, 112, 106)),
-    Shade("orange", "middle", (240, 128, 20)),
-    Shade("orange", "light", (252, 184, 104)),
-    Shade("brown", "dark", (62, 36, 18)),
-    Shade("brown", "middle", (122, 76, 38)),
-    Shade("brown", "light", (172, 128, 84)),
-    Shade("beige", "light", (228, 206, 166)),
-    Shade("yellow", "dark", (132, 118, 16)),
-    Shade("yellow", "middle", (244, 214, 20)),
-    Shade("yellow", "light", (252, 242, 136)),
-    Shade("green", "dark", (16, 66, 28)),
-    Shade("green", "middle", (36, 148, 52)),
-    Shade("green", "light", (142, 214, 130)),
-    Shade("turquoise", "dark", (6, 84, 90)),
-    Shade("turquoise", "middle", (22, 172, 178)),
-    Shade("turquoise", "light", (152, 226, 224)),
-    Shade("blue", "dark", (14, 24, 92)),
-    Shade("blue", "middle", (32, 82, 210)),
-    Shade("blue", "light", (132, 186, 240)),
-    Shade("purple", "dark", (64, 16, 94)),
-    Shade("purple", "middle", (136, 46, 172)),
-    Shade("purple", "light", (190, 150, 222)),
-    Shade("pink", "dark", (150, 20, 90)),
-    Shade("pink", "middle", (236, 82, 160)),
-    Shade("pink", "light", (250, 182, 206)),
-)
+HUES: dict[str, dict[str, tuple[int, int, int]]] = {
+    "black": {"dark": (8, 8, 10)},
+    "gray": {"dark": (66, 66, 66), "middle": (128, 128, 128), "light": (196, 196, 196)},
+    "white": {"light": (250, 250, 250)},
+    "red": {"dark": (112, 10, 18), "middle": (215, 25, 32), "light": (240, 112, 106)},
+    "orange": {"middle": (240, 128, 20), "light": (252, 184, 104)},
+    "brown": {"dark": (62, 36, 18), "middle": (122, 76, 38), "light": (172, 128, 84)},
+    "beige": {"light": (228, 206, 166)},
+    "yellow": {"dark": (132, 118, 16), "middle": (244, 214, 20), "light": (252, 242, 136)},
+    "green": {"dark": (16, 66, 28), "middle": (36, 148, 52), "light": (142, 214, 130)},
+    "turquoise": {"dark": (6, 84, 90), "middle": (22, 172, 178), "light": (152, 226, 224)},
+    "blue": {"dark": (14, 24, 92), "middle": (32, 82, 210), "light": (132, 186, 240)},
+    "purple": {"dark": (64, 16, 94), "middle": (136, 46, 172), "light": (190, 150, 222)},
+    "pink": {"dark": (150, 20, 90), "middle": (236, 82, 160), "light": (250, 182, 206)},
+}
+"""Each hue's tones, and the colour in the middle of each, 0..255."""
+
+SHADES = tuple(Shade(hue, tone, rgb) for hue, tones in HUES.items() for tone, rgb in tones.items())
 
 # "green" prefers all greens, "dark green" that shade alone; a number is the logarithm of how much.
 Preferences = dict[str, float]

@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw
 from rich.console import Console
 from rich.table import Table
 
+from adapter.compare.workload import Kind
 from adapter.errors import SetupError
 from demo.models.face_graphs import NAME
 from demo.models.faces import draw_face
@@ -38,8 +39,7 @@ async def show(client: Client, console: Console, path: Path) -> None:
         SetupError: not all faces are found, or not told apart.
     """
     picture = draw_crowd()
-    types = {"detection": {"modelName": NAME}, "recognition": {"modelName": NAME}}
-    answer, ms = await client.predict("facial-recognition", types, {"image": jpeg(picture)})
+    answer, ms = await client.predict(Kind.GROUPS, NAME, image=jpeg(picture))
     faces = answer["facial-recognition"]
     people = group(faces)
     table = Table("face", "x", "y", "size", "score", "person", title=f"Faces, found by {NAME} in {ms:.0f} ms")

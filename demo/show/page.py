@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw
 from rich.console import Console
 from rich.table import Table
 
+from adapter.compare.workload import Kind
 from adapter.errors import SetupError
 from demo.models.ocr import NAME, is_installed
 from demo.show.client import Client, jpeg
@@ -39,11 +40,7 @@ async def show(client: Client, console: Console, path: Path) -> None:
         )
         return
     page = draw_letter()
-    types = {
-        "detection": {"modelName": NAME},
-        "recognition": {"modelName": NAME, "options": {"minScore": 0.8}},
-    }
-    answer, ms = await client.predict("ocr", types, {"image": jpeg(page)})
+    answer, ms = await client.predict(Kind.PAGES, NAME, image=jpeg(page))
     found = answer["ocr"]
     table = Table("line", "text", "score", title=f"A page, read by {NAME} in {ms:.0f} ms")
     for number, (text, score) in enumerate(zip(found["text"], found["textScore"], strict=True)):

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from adapter.compare.workload import Kind
 from adapter.errors import SetupError
 from demo.models.clip import NAME
 from demo.models.pictures import SAMPLE_QUERIES, sample_pictures
@@ -31,7 +32,7 @@ async def _encode_pictures(client: Client, console: Console) -> dict[str, Vector
     table = Table("picture", "size", "ms", title=f"Pictures, encoded by {NAME}")
     vectors = {}
     for name, pixels in sample_pictures().items():
-        answer, ms = await client.predict("clip", {"visual": {"modelName": NAME}}, {"image": jpeg(pixels)})
+        answer, ms = await client.predict(Kind.PICTURES, NAME, image=jpeg(pixels))
         vectors[name] = _vector(answer)
         table.add_row(name, f"{answer['imageWidth']} x {answer['imageHeight']}", f"{ms:.0f}")
     console.print(table)
@@ -44,7 +45,7 @@ async def _search(client: Client, pictures: Mapping[str, Vector], console: Conso
     )
     right = 0
     for text, expected in SAMPLE_QUERIES:
-        answer, ms = await client.predict("clip", {"textual": {"modelName": NAME}}, {"text": text})
+        answer, ms = await client.predict(Kind.TEXTS, NAME, text=text)
         ranking = rank(_vector(answer), pictures)
         right += ranking[0][0] == expected
         table.add_row(text, *(f"{name} {score:.2f}" for name, score in ranking[:SHOWN]), f"{ms:.0f}")

@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,9 +11,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from adapter import cli
-from adapter.commands import predict
+from adapter.cli.predict import tables
 from adapter.errors import SetupError
-from adapter.protocol import TaskName
 
 Run = Callable[..., Result]
 
@@ -26,9 +27,22 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 
 def test_every_command_says_what_it_does(run: Run) -> None:
     page = run("--help").stdout
-    for command in ("serve", "demo", "doctor", "predict", "models", "bench", "perf-analyzer", "settings"):
+    for command in ("serve", "doctor", "predict", "compare", "models", "settings", "version"):
         assert re.search(rf"{command} +\S", page)
         assert run(command, "--help").exit_code == 0
+
+
+def test_the_command_line_loads_only_what_a_command_needs() -> None:
+    heavy = "onnx onnxruntime cv2 tokenizers pyclipper numpy aiohttp PIL bench demo"
+    program = f"import sys, adapter.cli; print(*(set('{heavy}'.split()) & set(sys.modules)))"
+    assert subprocess.check_output([sys.executable, "-c", program], text=True).split() == []
+
+
+def test_a_fault_ends_a_command_with_one_sentence() -> None:
+    command = [sys.executable, "-m", "adapter", "predict", "--text", "a", "--url", "http://127.0.0.1:9"]
+    ended = subprocess.run(command, capture_output=True, text=True)
+    assert ended.returncode == 1
+    assert re.fullmatch(r"immich-triton: No answer from http://127.0.0.1:9: [^\n]+\n", ended.stderr)
 
 
 def test_a_demo_model_is_listed_without_being_built(run: Run) -> None:
@@ -47,8 +61,7 @@ def test_a_model_is_prepared_listed_and_removed(run: Run, tmp_path: Path) -> Non
     assert done.exit_code == 0, done.output
     assert "batches of up to 8" in done.stdout
     rows = json.loads(run("models", "list", "--json").stdout)
-    row = next(row for row in rows if row["name"] == "demo-clip")
-    assert (row["here"], row["prepared"]) == ("visual textual", "visual textual")
+    assert next(row for row in rows if row["name"] == "demo-clip")["prepared"] == "visual textual"
     assert run("models", "remove", "demo-clip", "--task", "clip", "--yes").exit_code == 0
     assert list((tmp_path / "model_repository").iterdir()) == []
 
@@ -76,19 +89,7 @@ def test_the_service_cannot_be_asked_for_nothing(run: Run) -> None:
     assert run("predict").exit_code == 2
 
 
-@pytest.mark.parametrize(
-    ("task", "text", "types"),
-    [
-        (TaskName.CLIP, True, ["textual"]),
-        (TaskName.CLIP, False, ["visual"]),
-        (TaskName.OCR, False, ["detection", "recognition"]),
-    ],
-)
-def test_a_task_is_asked_for_with_all_its_types(task: TaskName, text: bool, types: list[str]) -> None:
-    assert list(predict.entries(task, "m", text=text)[task]) == types
-
-
 def test_an_answer_becomes_tables() -> None:
     face = {"boundingBox": {"x1": 1.0, "y1": 2.0, "x2": 3.0, "y2": 4.0}, "score": 0.5}
     answer = {"clip": "[1.0, 2.0]", "facial-recognition": [face], "ocr": {"text": ["a"], "textScore": [0.9]}}
-    assert [table.title for table in predict.tables(answer)] == ["CLIP vector", "1 faces", "1 lines"]
+    assert [table.title for table in tables(answer)] == ["CLIP vector", "1 faces", "1 lines"]

@@ -17,7 +17,7 @@ FILES = {
     for path in (ROOT / package).rglob("*.py")
 }
 HEAVY = {"cv2", "demo", "onnx", "onnxruntime", "pyclipper", "tokenizers"}
-COMMANDS = ("adapter.cli", "adapter.cli_models", "adapter.commands", "adapter.__main__")
+COMMANDS = ("adapter.cli", "adapter.__main__")
 BELOW_PREPARATION = ("adapter.environment", "adapter.errors", "adapter.protocol", "adapter.settings")
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from adapter import environment, settings
-from adapter.commands.settings_page import markdown
+from adapter.cli.settings import markdown
 from adapter.errors import SetupError
 from adapter.settings import PreparationSettings, Settings
 

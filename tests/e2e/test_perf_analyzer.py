@@ -1,118 +1,85 @@
-"""NVIDIA's own load generator against the public ensembles."""
+"""NVIDIA's own load generator against the public models."""
 
-import asyncio
-import csv
+import os
+import re
+import shutil
 import struct
 import subprocess
 from base64 import b64decode
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 from typer.testing import CliRunner
 
-from adapter import cli, settings
-from adapter.commands.perf_analyzer import choose
 from adapter.errors import SetupError
 from adapter.protocol import Part, TaskName, TypeName
-from adapter.settings import Settings
-from bench.perf_analyzer.inputs import input_data
-from bench.perf_analyzer.measuring import Measured, measure
-from bench.perf_analyzer.tool import find_tool
+from bench.perf_analyzer import app, inputs, read
+from tests.support.shared import SHARED
 
-TEXTUAL = Part(TaskName.CLIP, TypeName.TEXTUAL, "demo-clip")
-FEW = ("--concurrency-range", "1:1", "--request-count", "8")
+HEAD = (
+    "Concurrency,Inferences/Second,Server Queue,Server Compute Input,Server Compute Infer,Server Compute Output,"
+    "p50 latency,p95 latency,p99 latency\n"
+)
 SHORT = ("--measurement-interval", "500", "--stability-percentage", "999")
 
 
-def test_the_input_file_has_the_length_that_triton_wants_before_each_element() -> None:
-    data = cast("dict[str, list[dict[str, Any]]]", input_data(TEXTUAL))["data"]
-    content = b64decode(data[1]["text"]["b64"])
+def test_the_input_has_the_length_that_triton_wants_before_each_element() -> None:
+    first, *_ = inputs(Part(TaskName.CLIP, TypeName.TEXTUAL, "demo-clip"))
+    content = b64decode(cast("Any", first["text"])["b64"])
     assert struct.unpack("<I", content[:4]) == (len("sunset"),)
     assert content[4:] == b"sunset"
 
 
-def test_without_a_name_the_models_of_the_demo_are_measured_and_else_what_is_named() -> None:
-    assert {part.name for part in choose({})} == {"demo-clip", "demo-face", "demo-ocr"}
-    named = choose({TaskName.CLIP: None, TaskName.FACES: "buffalo_l"})
-    assert [str(part) for part in named] == [
-        "buffalo_l (facial-recognition detection)",
-        "buffalo_l (facial-recognition recognition)",
+def test_the_queue_is_that_of_an_ensembles_steps(tmp_path: Path) -> None:
+    (tmp_path / "figures.csv").write_text(
+        f"{HEAD}2,40.0,9000,10,20,30,5000,7000,8000\n1,20.0,8000,10,20,30,4000,6000,7000\n"
+    )
+    for step, queue_us in (("a", 100), ("b", 200)):
+        (tmp_path / f"{step}_v1.figures.csv").write_text(f"{HEAD}1,20.0,{queue_us},0,0,0,0,0,0\n")
+    assert list(read(tmp_path)) == [
+        ["1", "20.0", "4.00", "6.00", "7.00", "0.30", "0.06"],
+        ["2", "40.0", "5.00", "7.00", "8.00", "9.00", "0.06"],
     ]
+
+
+def test_without_the_tool_it_is_said_how_to_have_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("PERF_ANALYZER", raising=False)
+    with pytest.raises(SetupError, match="pip install perf-analyzer"):
+        CliRunner().invoke(app, [], catch_exceptions=False)
 
 
 @pytest.fixture
-def runnable(tmp_path: Path) -> None:
-    try:
-        tool = find_tool(tmp_path)
-    except SetupError as error:
-        pytest.skip(str(error))
-    trial = subprocess.run([*tool, "--version"], capture_output=True, text=True)
-    if trial.returncode:
-        pytest.skip(f"{' '.join(tool)} does not run here: {trial.stderr.strip()[-200:]}")
-
-
-@pytest.mark.triton
-@pytest.mark.usefixtures("runnable")
-def test_perf_analyzer_runs_against_the_ensembles(tmp_path: Path) -> None:
-    chosen, log = settings.load(state_folder=tmp_path), tmp_path / "log"
-    parts = choose({})
-    measured = asyncio.run(collect(chosen, parts, FEW, log))
-    assert [one.model for one in measured] == [f"{part.name}.{part.type}" for part in parts]
-    for one in measured:
-        assert one.trouble is None, log.read_text()
-        (figures,) = one.figures
-        assert 0 < figures.p50_ms <= figures.p99_ms
-        assert figures.queue_ms > 0
-        assert figures.compute_ms > 0
-    assert log.read_text().count("Throughput:") == len(parts)
-    assert "Failed requests" not in log.read_text()
-
-
-@pytest.mark.triton
-@pytest.mark.usefixtures("runnable")
-def test_a_range_of_concurrencies_becomes_a_table_and_a_plot(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("IMMICH_TRITON_STATE_FOLDER", str(tmp_path))
-    options = ("--clip", "demo-clip", "--type", "textual", "--output", str(tmp_path / "out"), *SHORT)
-    done = CliRunner().invoke(cli.app, ["perf-analyzer", "--concurrency-range", "1:3:2", *options])
-    assert done.exit_code == 0, done.output
-    assert "demo-clip.textual" in done.output
-    with (tmp_path / "out/perf_analyzer.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    assert [(row["model"], row["concurrency"]) for row in rows] == [
-        ("demo-clip.textual", "1"),
-        ("demo-clip.textual", "3"),
-    ]
-    assert float(rows[1]["per_second"]) > 0
-    assert "demo-clip.textual" in (tmp_path / "out/perf_analyzer.svg").read_text()
-
-
-@pytest.mark.triton
-@pytest.mark.usefixtures("runnable")
-def test_a_run_that_fails_is_told_in_perf_analyzers_own_words(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("IMMICH_TRITON_STATE_FOLDER", str(tmp_path))
-    options = (
-        "--clip",
-        "demo-clip",
-        "--type",
-        "textual",
-        "--output",
-        str(tmp_path),
-        "--request-rate-range",
-        "9",
+def tool(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    found = (
+        os.environ.get("PERF_ANALYZER")
+        or shutil.which("perf_analyzer")
+        or str(SHARED / "tools/perf-analyzer")
     )
-    done = CliRunner().invoke(cli.app, ["perf-analyzer", *options])
-    assert isinstance(done.exception, SetupError)
-    assert "demo-clip.textual: Error: Cannot use" in str(done.exception)
-    assert not (tmp_path / "perf_analyzer.csv").exists()
+    try:
+        subprocess.run([found, "--version"], capture_output=True, check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"perf_analyzer does not run here: {error}")
+    monkeypatch.setenv("PERF_ANALYZER", found)
+    monkeypatch.setenv("IMMICH_TRITON_STATE_FOLDER", str(tmp_path))
 
 
-async def collect(
-    chosen: Settings, parts: Sequence[Part], options: Sequence[str], log: Path
-) -> list[Measured]:
-    return [one async for one in measure(chosen, parts, options, log)]
+@pytest.mark.triton
+@pytest.mark.usefixtures("tool")
+def test_every_public_model_is_measured() -> None:
+    done = CliRunner(env={"COLUMNS": "120"}).invoke(
+        app, ["--concurrency-range", "1:1", "--request-count", "8"], catch_exceptions=False
+    )
+    for model in ("demo-clip.visual", "demo-clip.textual", "demo-face.detection", "demo-face.recognition"):
+        assert re.search(rf"{model} +1( +[\d.,]+){{6}}", done.output), done.output
+
+
+@pytest.mark.triton
+@pytest.mark.usefixtures("tool")
+def test_a_range_of_concurrencies_has_a_row_each_and_a_failure_is_told_in_the_tools_own_words() -> None:
+    options = ["--task", "clip", "--concurrency-range", "1:3:2"]
+    done = CliRunner(env={"COLUMNS": "120"}).invoke(app, [*options, *SHORT], catch_exceptions=False)
+    assert re.findall(r"demo-clip.textual +(\d)", done.output) == ["1", "3"]
+    with pytest.raises(SetupError, match="Error: Cannot use"):
+        CliRunner().invoke(app, [*options, "--request-rate-range", "9"], catch_exceptions=False)

@@ -1,0 +1,149 @@
+"""`immich-triton doctor`: each line is good, or says what to do."""
+
+import json
+import shutil
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import typer
+
+from adapter import settings as environment
+from adapter.cli.options import Json
+from adapter.errors import SetupError
+from adapter.settings import Settings
+
+LITTLE_DISK_BYTES = 5 * 2**30
+LITTLE_SHARED_MEMORY_BYTES = 256 * 2**20
+TIMEOUT_S = 3.0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report."""
+
+    subject: str
+    good: bool
+    message: str
+
+
+def doctor(json_output: Json = False) -> None:
+    """Looks at this host: each line is good, or says what to do. Exit status 1 if one is not good."""
+    findings = list(examine(environment.load()))
+    if json_output:
+        typer.echo(json.dumps([asdict(finding) for finding in findings], indent=1))
+    else:
+        for finding in findings:
+            mark, color = ("good", typer.colors.GREEN) if finding.good else ("look", typer.colors.RED)
+            typer.echo(f"{typer.style(mark, fg=color)}  {finding.subject:14} {finding.message}")
+    if not all(finding.good for finding in findings):
+        raise typer.Exit(1)
+
+
+def examine(settings: Settings) -> Iterator[Finding]:
+    """Looks at everything that the service needs on this host, one after the other."""
+    checks: dict[str, Callable[[Settings], str]] = {
+        "Python": _python,
+        "numpy": _numpy,
+        "Triton": _triton,
+        "shared memory": _shared_memory,
+        "disk": _disk,
+        "models": _models,
+        "port": _port,
+        "hub": _hub,
+        "GPU": _gpu,
+    }
+    for subject, check in checks.items():
+        try:
+            yield Finding(subject, True, check(settings))
+        except SetupError as fault:
+            yield Finding(subject, False, str(fault))
+
+
+def _python(_: Settings) -> str:
+    from adapter.wheel import find_libpython
+
+    found = f"{sys.version_info.major}.{sys.version_info.minor}.{sys.version_info.micro}"
+    if not (3, 11) <= sys.version_info[:2] < (3, 13):
+        raise SetupError(f"Python {found} runs here; 3.11 or 3.12 is needed")
+    return f"{found} in {sys.prefix}, with {find_libpython()}"
+
+
+def _numpy(_: Settings) -> str:
+    return f"{version('numpy')}, onnxruntime {version('onnxruntime')}"
+
+
+def _triton(settings: Settings) -> str:
+    from adapter.wheel import locate
+
+    if settings.triton_url is None:
+        return f"embedded: {locate().server}"
+    parts = urlsplit(settings.triton_url)
+    _connect(parts.hostname or "", parts.port or 80, f"Triton at {settings.triton_url}")
+    return f"answers at {settings.triton_url}"
+
+
+def _shared_memory(_: Settings) -> str:
+    from adapter.embedded import SHARED_MEMORY
+
+    if not SHARED_MEMORY.is_dir():
+        raise SetupError(f"{SHARED_MEMORY} is missing; Triton's Python processes exchange tensors there")
+    free = shutil.disk_usage(SHARED_MEMORY).free
+    if free < LITTLE_SHARED_MEMORY_BYTES:
+        raise SetupError(f"only {_size(free)} free; in Docker, give the container shm_size: 1g")
+    return f"{_size(free)} free"
+
+
+def _disk(settings: Settings) -> str:
+    folder = next(parent for parent in (settings.state, *settings.state.parents) if parent.exists())
+    free = shutil.disk_usage(folder).free
+    if free < LITTLE_DISK_BYTES:
+        raise SetupError(
+            f"only {_size(free)} free for {settings.state}; a large model takes several GB, twice"
+        )
+    return f"{_size(free)} free for {settings.state}"
+
+
+def _models(settings: Settings) -> str:
+    if not settings.models.is_dir():
+        return f"{settings.models} does not exist yet; it will be made"
+    return f"{sum(1 for _ in settings.models.glob('*/*/'))} in {settings.models}"
+
+
+def _port(settings: Settings) -> str:
+    from adapter import server
+
+    server.listen(settings.host, settings.port).close()
+    return f"{settings.port} is free"
+
+
+def _hub(_: Settings) -> str:
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        return "HF_HUB_OFFLINE is set: nothing is fetched"
+    parts = urlsplit(constants.ENDPOINT)
+    port = parts.port or (80 if parts.scheme == "http" else 443)
+    _connect(parts.hostname or "", port, f"{constants.ENDPOINT}, from which models are fetched,")
+    return f"{constants.ENDPOINT} can be reached"
+
+
+def _gpu(_: Settings) -> str:
+    if not Path("/proc/driver/nvidia/version").exists():
+        return "none here; models run on the CPU"
+    return "an NVIDIA driver is loaded; the embedded Triton does not use it, the GPU container does"
+
+
+def _connect(host: str, port: int, what: str) -> None:
+    try:
+        socket.create_connection((host, port), TIMEOUT_S).close()
+    except OSError as error:
+        raise SetupError(f"{what} cannot be reached: {error.strerror or error}") from error
+
+
+def _size(count: int) -> str:
+    return f"{count / 2**30:.1f} GB"

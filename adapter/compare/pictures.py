@@ -1,0 +1,144 @@
+"""Pictures to send: the user's own, or drawn ones that cost as much as photos, group photos and pages do."""
+
+import io
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFilter, UnidentifiedImageError
+
+from adapter.compare.workload import Kind
+from adapter.errors import SetupError
+
+LONG_SIDE, QUALITY = 1440, 80
+"""Of Immich's previews."""
+MOST_OWN_PICTURES = 24
+PHOTOS, GROUPS, PAGES = 8, 3, 3
+SIZE = (1440, 1080)
+
+DETAIL = ((3, 60.0), (20, 22.0), (90, 12.0), (360, 7.0))
+"""Cells across and strength in levels: contrast falls with size, as it does in photos."""
+
+PLACES = ((300, 330, 230), (620, 600, 310), (940, 300, 220), (1180, 700, 280))
+"""Middles and sizes of the faces of a group photo, (x, y, size)."""
+LOOKS = (
+    ("#e0ac8c", "#b38a70", "#462d1e"), ("#f0c8a8", "#c0a086", "#8a6030"),
+    ("#a87450", "#865d40", "#1c1614"), ("#d0a080", "#a68066", "#504844"),
+)  # fmt: skip
+"""Colours of skin, of its shadows and of hair."""
+FACE = (
+    (0, -0.10, 0.43, 0.52, "hair"), (0, 0.05, 0.36, 0.48, "skin"),
+    (-0.15, -0.15, 0.09, 0.018, "hair"), (0.15, -0.15, 0.09, 0.018, "hair"),
+    (-0.15, -0.05, 0.075, 0.04, "white"), (0.15, -0.05, 0.075, 0.04, "white"),
+    (-0.15, -0.05, 0.035, 0.038, "#322319"), (0.15, -0.05, 0.035, 0.038, "#322319"),
+    (0, 0.10, 0.035, 0.10, "shade"), (0, 0.09, 0.028, 0.09, "skin"),
+    (-0.03, 0.16, 0.025, 0.018, "shade"), (0.03, 0.16, 0.025, 0.018, "shade"),
+    (0, 0.29, 0.13, 0.04, "#aa4646"), (0, 0.285, 0.12, 0.008, "#6e2828"),
+)  # fmt: skip
+"""Ellipses, (x, y, half width, half height, colour), in sizes of the face: enough for a real detector to see one."""
+
+PAGE_SIZE, MARGIN, FONT_SIZE, LINES = (1020, 1440), 64, 23, 24
+WORDS = """
+    the harbour office opens at seven and closes after the last ferry has left for Lindholm every day of the year
+    please send copies of both invoices no. 4417 and 4418 with the delivery note of March 14 to our address in Oslo
+    total amount due 1,284.50 EUR within thirty days; for questions call +47 22 85 50 50 between nine and noon
+    rain is expected from the west with strong winds near the coast, and temperatures will fall below ten degrees
+""".split()
+
+
+def own(folder: Path) -> Mapping[Kind, Mapping[str, bytes]]:
+    """Previews of pictures spread evenly over a folder, by file name; for every kind the same.
+
+    Raises:
+        SetupError: there is none.
+    """
+    found = [path for path in sorted(folder.rglob("*")) if _is_picture(path)]
+    if not found:
+        raise SetupError(f"There is no picture in {folder}.")
+    chosen = found[:: max(1, len(found) // MOST_OWN_PICTURES)][:MOST_OWN_PICTURES]
+    previews = {str(path.relative_to(folder)): _preview_of(path) for path in chosen}
+    return dict.fromkeys(Kind, previews)
+
+
+def drawn() -> Mapping[Kind, Mapping[str, bytes]]:
+    """Pictures of each kind, always the same."""
+    pictures = {Kind.PICTURES: photos(PHOTOS), Kind.GROUPS: _groups(GROUPS), Kind.PAGES: _pages(PAGES)}
+    return {
+        kind: {str(number): preview(image) for number, image in enumerate(images, 1)}
+        for kind, images in pictures.items()
+    }
+
+
+def preview(image: Image.Image) -> bytes:
+    """A picture as Immich sends it: JPEG, at most 1440 px long."""
+    image = image.convert("RGB")
+    image.thumbnail((LONG_SIDE, LONG_SIDE), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=QUALITY)
+    return buffer.getvalue()
+
+
+def photos(count: int) -> Iterator[Image.Image]:
+    """Pictures with the colours and the detail of photos, every third of them upright."""
+    for number in range(count):
+        rng = np.random.default_rng(number)
+        size = SIZE[::-1] if number % 3 == 2 else SIZE
+        levels = np.stack([_waves(rng, 2, size) for _ in range(3)], axis=-1) * 40  # (height, width, 3)
+        levels += rng.uniform(60, 190, 3).astype(np.float32)
+        for cells, strength in DETAIL:
+            levels += _waves(rng, cells, size)[..., None] * np.float32(strength)
+        yield Image.fromarray(np.clip(levels, 0, 255).astype(np.uint8))
+
+
+def _groups(count: int) -> Iterator[Image.Image]:
+    for number, photo in enumerate(photos(count)):
+        canvas = photo.resize(SIZE)
+        for place, (x, y, size) in enumerate(PLACES):
+            face = _face(size, *LOOKS[(number + place) % len(LOOKS)])
+            canvas.paste(face, (x - size, y - size), face)
+        yield canvas
+
+
+def _face(size: int, skin: str, shade: str, hair: str) -> Image.Image:
+    """Twice as wide as the face, transparent around it."""
+    face = Image.new("RGBA", (2 * size, 2 * size))
+    pen = ImageDraw.Draw(face)
+    colors = {"skin": skin, "hair": hair, "shade": shade}
+    for x, y, half_width, half_height, color in FACE:
+        low = (1 + x - half_width) * size, (1 + y - half_height) * size
+        high = (1 + x + half_width) * size, (1 + y + half_height) * size
+        pen.ellipse((*low, *high), fill=colors.get(color, color))
+    return face.filter(ImageFilter.GaussianBlur(size / 30))
+
+
+def _pages(count: int) -> Iterator[Image.Image]:
+    """Densely printed pages."""
+    for number in range(count):
+        rng = np.random.default_rng(number)
+        page = Image.new("RGB", PAGE_SIZE, (250, 248, 240))
+        pen = ImageDraw.Draw(page)
+        for line in range(LINES):
+            y = MARGIN + line * (PAGE_SIZE[1] - 2 * MARGIN) / LINES
+            text = " ".join(rng.choice(WORDS, int(rng.integers(9, 15))))
+            pen.text((MARGIN, y), text, fill=(30, 30, 60), font_size=FONT_SIZE)
+        yield page
+
+
+def _waves(rng: np.random.Generator, cells: int, size: tuple[int, int]) -> NDArray[np.float32]:
+    """Soft noise (height, width) about zero: `cells` waves along each side."""
+    coarse = Image.fromarray(rng.standard_normal((cells, cells), np.float32))
+    return np.asarray(coarse.resize(size, Image.Resampling.BICUBIC))
+
+
+def _is_picture(path: Path) -> bool:
+    try:
+        with Image.open(path):
+            return True
+    except (OSError, UnidentifiedImageError):
+        return False
+
+
+def _preview_of(path: Path) -> bytes:
+    with Image.open(path) as image:
+        return preview(image)
