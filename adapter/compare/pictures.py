@@ -1,7 +1,7 @@
 """Pictures to send: the user's own, or drawn ones that cost as much as photos, group photos and pages do."""
 
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -116,13 +116,18 @@ def _pages(count: int) -> Iterator[Image.Image]:
     """Densely printed pages."""
     for number in range(count):
         rng = np.random.default_rng(number)
-        page = Image.new("RGB", PAGE_SIZE, (250, 248, 240))
-        pen = ImageDraw.Draw(page)
-        for line in range(LINES):
-            y = MARGIN + line * (PAGE_SIZE[1] - 2 * MARGIN) / LINES
-            text = " ".join(rng.choice(WORDS, int(rng.integers(9, 15))))
-            pen.text((MARGIN, y), text, fill=(30, 30, 60), font_size=FONT_SIZE)
-        yield page
+        lines = [" ".join(rng.choice(WORDS, int(rng.integers(9, 15)))) for _ in range(LINES)]
+        yield page(lines, PAGE_SIZE, FONT_SIZE)
+
+
+def page(lines: Sequence[str], size: tuple[int, int], font_size: int) -> Image.Image:
+    """A page (width, height) with lines at equal distances."""
+    image = Image.new("RGB", size, (250, 248, 240))
+    pen = ImageDraw.Draw(image)
+    pitch = (size[1] - 2 * MARGIN) / len(lines)
+    for number, line in enumerate(lines):
+        pen.text((MARGIN, MARGIN + pitch * number), line, fill=(30, 30, 60), font_size=font_size)
+    return image
 
 
 def _waves(rng: np.random.Generator, cells: int, size: tuple[int, int]) -> NDArray[np.float32]:

@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 from adapter.preparation.catalog import DEMO
 from adapter.protocol import TaskName
+from demo.models.graph import Dims, Graph, floats, integers
 from demo.models.words import SHADES, word_vectors
 
 NAME = DEMO[TaskName.CLIP]
@@ -38,49 +39,28 @@ def build(folder: Path) -> None:
     """Writes the model into `folder`, in the layout of Immich's cache; the same bytes every time."""
     words = word_vectors()
     ids = {word: i for i, word in enumerate((*SPECIAL, *words))}  # first the special ones
-    write_settings(folder, _config(len(ids)), tokenizer(ids), PAD)
+    config = {
+        "embed_dim": len(SHADES),
+        "vision_cfg": {"image_size": SIZE_PX},
+        "text_cfg": {"context_length": CONTEXT_LENGTH, "vocab_size": len(ids)},
+    }
+    write_settings(folder, config, tokenizer(ids), PAD)
     (folder / "visual/model.onnx").write_bytes(_visual_model().SerializeToString(deterministic=True))
     (folder / "textual/model.onnx").write_bytes(_textual_model(words).SerializeToString(deterministic=True))
 
 
 def write_settings(folder: Path, config: dict[str, object], tokenizer: Tokenizer, pad_token: str) -> None:
     """Writes everything into `folder` but the graphs, for pictures as OpenAI's models want them."""
-    visual, textual = folder / "visual", folder / "textual"
-    visual.mkdir(parents=True)
-    textual.mkdir()
-    _write_json(folder / "config.json", config)
-    _write_json(visual / "preprocess_cfg.json", _preprocess_config())
-    _write_json(textual / "tokenizer_config.json", _tokenizer_config(pad_token))
-    (textual / "tokenizer.json").write_text(tokenizer.to_str(), encoding="utf-8")
-
-
-def _write_json(path: Path, content: dict[str, object]) -> None:
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-
-
-def _config(vocabulary: int) -> dict[str, object]:
-    return {
-        "embed_dim": len(SHADES),
-        "vision_cfg": {"image_size": SIZE_PX},
-        "text_cfg": {"context_length": CONTEXT_LENGTH, "vocab_size": vocabulary},
-    }
-
-
-def _preprocess_config() -> dict[str, object]:
-    return {
-        "size": SIZE_PX,
-        "mode": "RGB",
-        "mean": MEAN,
-        "std": STD,
-        "interpolation": "bicubic",
-        "resize_mode": "shortest",
-        "fill_color": 0,
-    }
-
-
-def _tokenizer_config(pad_token: str) -> dict[str, object]:
-    tokens = {"bos_token": START, "eos_token": END, "pad_token": pad_token, "unk_token": UNKNOWN}
-    return {**tokens, "model_max_length": CONTEXT_LENGTH, "tokenizer_class": "PreTrainedTokenizerFast"}
+    pixels = {"size": SIZE_PX, "mode": "RGB", "mean": MEAN, "std": STD, "interpolation": "bicubic"}
+    pixels |= {"resize_mode": "shortest", "fill_color": 0}
+    tokens: dict[str, object] = {"bos_token": START, "eos_token": END, "pad_token": pad_token, "unk_token": UNKNOWN}
+    tokens |= {"model_max_length": CONTEXT_LENGTH, "tokenizer_class": "PreTrainedTokenizerFast"}
+    files = {"config": config, "visual/preprocess_cfg": pixels, "textual/tokenizer_config": tokens}
+    for name, content in files.items():
+        path = folder / f"{name}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    (folder / "textual/tokenizer.json").write_text(tokenizer.to_str(), encoding="utf-8")
 
 
 def tokenizer(vocabulary: dict[str, int], *shortening: normalizers.Normalizer) -> Tokenizer:
@@ -102,28 +82,17 @@ def _visual_model() -> onnx.ModelProto:
 
     `image` (batch, 3, 224, 224), normalised → `embedding` (batch, shades).
     """
-    opponent = np.array([shade.rgb for shade in SHADES], np.float32) / 255 @ TO_OPPONENT.T  # (shades, 3)
+    opponent = floats([shade.rgb for shade in SHADES]) / 255 @ TO_OPPONENT.T  # (shades, 3)
     # Softmax of -sharpness * |color - shade|²; the part that all shades have in common is left out.
     weight = 2 * SHARPNESS * opponent @ TO_OPPONENT
     bias = -SHARPNESS * (opponent**2).sum(axis=1)
-    constants = {
-        "std": np.array(STD, np.float32).reshape(1, 3, 1, 1),
-        "mean": np.array(MEAN, np.float32).reshape(1, 3, 1, 1),
-        "weight": weight.reshape(len(SHADES), 3, 1, 1),
-        "bias": bias,
-    }
-    nodes = [
-        helper.make_node("Mul", ["image", "std"], ["scaled"]),
-        helper.make_node("Add", ["scaled", "mean"], ["rgb"]),
-        helper.make_node(
-            "AveragePool", ["rgb"], ["cells"], kernel_shape=[CELL_PX] * 2, strides=[CELL_PX] * 2
-        ),
-        helper.make_node("Conv", ["cells", "weight", "bias"], ["nearness"]),
-        helper.make_node("Softmax", ["nearness"], ["shades"], axis=1),
-        helper.make_node("ReduceMean", ["shades"], ["histogram"], axes=[2, 3], keepdims=0),
-        helper.make_node("Sqrt", ["histogram"], ["embedding"]),
-    ]
-    return _model("image", TensorProto.FLOAT, [3, SIZE_PX, SIZE_PX], nodes, constants)
+    graph = Graph()
+    rgb = graph.add("Mul", "image", floats(STD).reshape(1, 3, 1, 1))
+    rgb = graph.add("Add", rgb, floats(MEAN).reshape(1, 3, 1, 1))
+    cells = graph.add("AveragePool", rgb, kernel_shape=[CELL_PX] * 2, strides=[CELL_PX] * 2)
+    shades = graph.add("Softmax", graph.add("Conv", cells, weight[..., None, None], bias), axis=1)
+    graph.add("Sqrt", graph.add("ReduceMean", shades, axes=[2, 3], keepdims=0), to="embedding")
+    return _model(graph, TensorProto.FLOAT, image=[3, SIZE_PX, SIZE_PX])
 
 
 def _textual_model(words: dict[str, NDArray[np.float32]]) -> onnx.ModelProto:
@@ -136,32 +105,15 @@ def _textual_model(words: dict[str, NDArray[np.float32]]) -> onnx.ModelProto:
     table = np.concatenate(
         [np.zeros((len(SPECIAL), len(SHADES)), np.float32), *(v[None] for v in words.values())]
     )
-    constants = {"table": table, "tokens": np.array([1], np.int64)}
-    nodes = [
-        helper.make_node("Gather", ["table", "text"], ["preferences"]),  # (batch, 77, shades)
-        helper.make_node("ReduceSum", ["preferences", "tokens"], ["together"], keepdims=0),
-        helper.make_node("Softmax", ["together"], ["histogram"], axis=1),
-        helper.make_node("Sqrt", ["histogram"], ["embedding"]),
-    ]
-    return _model("text", TensorProto.INT32, [CONTEXT_LENGTH], nodes, constants)
+    graph = Graph()
+    preferences = graph.add("Gather", table, "text")  # (batch, 77, shades)
+    together = graph.add("ReduceSum", preferences, integers(1), keepdims=0)
+    graph.add("Sqrt", graph.add("Softmax", together, axis=1), to="embedding")
+    return _model(graph, TensorProto.INT32, text=[CONTEXT_LENGTH])
 
 
-def _model(
-    name: str,
-    kind: int,
-    dims: list[int],
-    nodes: list[onnx.NodeProto],
-    constants: dict[str, NDArray[np.generic]],
-) -> onnx.ModelProto:
-    graph = helper.make_graph(
-        nodes,
-        NAME,
-        [helper.make_tensor_value_info(name, kind, ["batch", *dims])],
-        [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["batch", len(SHADES)])],
-        [numpy_helper.from_array(value, key) for key, value in constants.items()],
-    )
-    model = helper.make_model(
-        graph, producer_name=NAME, ir_version=8, opset_imports=[helper.make_opsetid("", 17)]
-    )
+def _model(graph: Graph, kind: int, **dims: list[int]) -> onnx.ModelProto:
+    inputs: dict[str, Dims] = {name: ["batch", *sizes] for name, sizes in dims.items()}
+    model = graph.model(NAME, inputs, {"embedding": ["batch", len(SHADES)]}, kind=kind)
     onnx.checker.check_model(model, full_check=True)
     return model

@@ -1,15 +1,11 @@
 """The service as the demo sees it: started as a user does, asked as Immich does."""
 
-import io
 import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
 from rich.console import Console
 
 from adapter.compare.client import Service, connect
@@ -32,13 +28,6 @@ class Client:
         started = time.perf_counter()
         body = await self._service.answer(Request(kind, kind, model, image, text))
         return json.loads(body), (time.perf_counter() - started) * 1000
-
-
-def jpeg(pixels: NDArray[np.uint8]) -> bytes:
-    """A picture (height, width, 3), uint8, RGB, as Immich sends its previews."""
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "JPEG", quality=90)
-    return buffer.getvalue()
 
 
 @asynccontextmanager

@@ -11,12 +11,13 @@ from PIL import Image, ImageDraw
 from rich.console import Console
 from rich.table import Table
 
+from adapter.compare.pictures import preview
 from adapter.compare.workload import Kind
 from adapter.errors import SetupError
 from demo.models.face_graphs import NAME
 from demo.models.faces import draw_face
 from demo.models.pictures import sample_pictures
-from demo.show.client import Client, jpeg
+from demo.show.client import Client
 
 SAME_PERSON = 0.6
 """Cosine of two faces' vectors from which they count as one person here."""
@@ -39,7 +40,7 @@ async def show(client: Client, console: Console, path: Path) -> None:
         SetupError: not all faces are found, or not told apart.
     """
     picture = draw_crowd()
-    answer, ms = await client.predict(Kind.GROUPS, NAME, image=jpeg(picture))
+    answer, ms = await client.predict(Kind.GROUPS, NAME, image=preview(Image.fromarray(picture)))
     faces = answer["facial-recognition"]
     people = group(faces)
     table = Table("face", "x", "y", "size", "score", "person", title=f"Faces, found by {NAME} in {ms:.0f} ms")

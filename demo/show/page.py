@@ -1,6 +1,5 @@
 """Text in pictures: a page is read, with real weights."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +9,11 @@ from PIL import Image, ImageDraw
 from rich.console import Console
 from rich.table import Table
 
+from adapter.compare import pictures
 from adapter.compare.workload import Kind
 from adapter.errors import SetupError
 from demo.models.ocr import NAME, is_installed
-from demo.show.client import Client, jpeg
+from demo.show.client import Client
 
 LETTER = (
     "Harbour Office, 14 March 2026",
@@ -25,7 +25,6 @@ LETTER = (
     "With kind regards, T. Berg",
 )
 SIZE = (1240, 800)
-MARGIN = 64
 
 
 async def show(client: Client, console: Console, path: Path) -> None:
@@ -40,7 +39,7 @@ async def show(client: Client, console: Console, path: Path) -> None:
         )
         return
     page = draw_letter()
-    answer, ms = await client.predict(Kind.PAGES, NAME, image=jpeg(page))
+    answer, ms = await client.predict(Kind.PAGES, NAME, image=pictures.preview(Image.fromarray(page)))
     found = answer["ocr"]
     table = Table("line", "text", "score", title=f"A page, read by {NAME} in {ms:.0f} ms")
     for number, (text, score) in enumerate(zip(found["text"], found["textScore"], strict=True)):
@@ -55,25 +54,7 @@ async def show(client: Client, console: Console, path: Path) -> None:
 
 def draw_letter() -> NDArray[np.uint8]:
     """A page (800, 1240, 3), uint8, RGB, with the lines of `LETTER`."""
-    return draw_page(LETTER, SIZE, font_size=38)
-
-
-def draw_page(lines: Sequence[str], size: tuple[int, int], font_size: int) -> NDArray[np.uint8]:
-    """A page with lines at equal distances.
-
-    Args:
-        size: width and height in pixels.
-        font_size: in pixels.
-
-    Returns:
-        uint8 (height, width, 3), RGB.
-    """
-    page = Image.new("RGB", size, (250, 248, 240))
-    pen = ImageDraw.Draw(page)
-    pitch = (size[1] - 2 * MARGIN) / len(lines)
-    for number, line in enumerate(lines):
-        pen.text((MARGIN, MARGIN + pitch * number), line, fill=(30, 30, 60), font_size=font_size)
-    return np.array(page)
+    return np.array(pictures.page(LETTER, SIZE, font_size=38))
 
 
 def _annotate(pixels: NDArray[np.uint8], found: dict[str, Any]) -> Image.Image:

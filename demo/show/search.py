@@ -5,14 +5,16 @@ from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
+from adapter.compare.pictures import preview
 from adapter.compare.workload import Kind
 from adapter.errors import SetupError
 from demo.models.clip import NAME
 from demo.models.pictures import SAMPLE_QUERIES, sample_pictures
-from demo.show.client import Client, jpeg
+from demo.show.client import Client
 
 SHOWN = 3
 
@@ -32,7 +34,7 @@ async def _encode_pictures(client: Client, console: Console) -> dict[str, Vector
     table = Table("picture", "size", "ms", title=f"Pictures, encoded by {NAME}")
     vectors = {}
     for name, pixels in sample_pictures().items():
-        answer, ms = await client.predict(Kind.PICTURES, NAME, image=jpeg(pixels))
+        answer, ms = await client.predict(Kind.PICTURES, NAME, image=preview(Image.fromarray(pixels)))
         vectors[name] = _vector(answer)
         table.add_row(name, f"{answer['imageWidth']} x {answer['imageHeight']}", f"{ms:.0f}")
     console.print(table)

@@ -15,6 +15,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from adapter.compare.load import Figures
+from adapter.compare.pictures import page
 from adapter.compare.rounds import middle, ratio
 from adapter.compare.verdicts import Answers
 from adapter.compare.workload import IMMICHS_MODELS, Kind, build
@@ -26,7 +27,6 @@ from bench.run import IN_PROCESS, SERVED, Report, Run, parts_of, preload_variabl
 from bench.scenarios import Mix, Scenario, choose, kinds_of
 from demo.models import ocr
 from demo.show.faces import draw_crowd
-from demo.show.page import draw_page
 
 STUB = (
     "/run/triton_python_backend_stub /repository/{0}/1/model.onnx immich_triton_7_a-b 1048576 1048576 30405"
@@ -136,8 +136,7 @@ def test_the_service_and_one_process_give_the_same_answers(
     pictures = tmp_path / "pictures"  # two, so that it does not take long: people, and a page of two lines
     pictures.mkdir()
     Image.fromarray(draw_crowd()).save(pictures / "people.png")
-    page = draw_page(["Harbour Office", "14 March"], (480, 240), font_size=38)
-    Image.fromarray(page).save(pictures / "page.png")
+    page(["Harbour Office", "14 March"], (480, 240), 38).save(pictures / "page.png")
     mixes = ["pictures", "texts", "groups", *(["pages"] if ocr.is_installed() else [])]
     options = [argument for mix in mixes for argument in ("--mix", mix)]
     options += ["--clip", "demo-clip", "--faces", "demo-face", "--pictures", str(pictures)]

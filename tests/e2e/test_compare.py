@@ -7,9 +7,9 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from adapter import cli
+from adapter.compare import pictures
 from demo.models import ocr
 from demo.show.faces import draw_crowd
-from demo.show.page import draw_page
 from tests.support.server import Server
 
 
@@ -18,7 +18,7 @@ from tests.support.server import Server
 @pytest.mark.skipif(not ocr.is_installed(), reason="the weights of demo-ocr are not installed")
 def test_a_service_beside_itself_keeps_every_index_valid(server: Server, tmp_path: Path) -> None:
     Image.fromarray(draw_crowd()).save(tmp_path / "people.png")
-    Image.fromarray(draw_page(["Harbour Office"], (480, 120), font_size=38)).save(tmp_path / "page.png")
+    pictures.page(["Harbour Office"], (480, 120), 38).save(tmp_path / "page.png")
     models = ("--clip", "demo-clip", "--faces", "demo-face", "--ocr", "demo-ocr")
     arguments = ["compare", server.url, "--ours", server.url, *models, "--pictures", str(tmp_path)]
     done = CliRunner().invoke(cli.app, [*arguments, "--duration", "0.1"], catch_exceptions=False)
