@@ -13,7 +13,7 @@ from adapter.compare.workload import Models
 from adapter.errors import SetupError
 from adapter.protocol import TaskName
 from bench import scenarios
-from bench.run import Plan, benchmark
+from bench.run import IN_PROCESS, Plan, benchmark
 from bench.scenarios import Mix
 from bench.standins import clip as clip_standin
 from bench.standins import faces as faces_standin
@@ -36,7 +36,8 @@ def bench(
         list[str] | None,
         service_option(
             help="What to compare with: the URL of another service, or `in-process`, the same graphs in one process: "
-            "the limit. May be repeated."
+            "the limit. May be repeated.",
+            show_default="in-process, without --url",
         ),
     ] = None,
     clip: Annotated[str, service_option(help="Model for pictures and texts.")] = clip_standin.NAME,
@@ -69,12 +70,14 @@ def bench(
 ) -> None:
     """Measures throughput, latency, processor time and memory under the loads that Immich makes; checks every answer.
 
-    Without options it measures models of the sizes of Immich's default ones, with random weights, on a service of its
-    own. The settings of `serve` hold, as environment variables. Nothing else should run meanwhile.
+    Without options it measures models of the sizes of Immich's default ones,
+    with random weights, on a service of its own. The settings of `serve` hold,
+    as environment variables. Nothing else should run meanwhile.
     """
     models: Models = {TaskName.CLIP: clip, TaskName.FACES: faces, TaskName.OCR: ocr}
     chosen = scenarios.choose(mix or (), _numbers(concurrency))
-    plan = Plan(models, chosen, duration, rounds, url, baseline or (), pictures)
+    baselines = baseline or ([] if url else [IN_PROCESS])
+    plan = Plan(models, chosen, duration, rounds, url, baselines, pictures)
     report = uvloop.run(benchmark(plan, Console(stderr=True)))
     if json_output:
         typer.echo(json.dumps(report.as_json(), indent=1))

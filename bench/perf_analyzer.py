@@ -44,9 +44,9 @@ app = typer.Typer(add_completion=False)
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def perf_analyzer(
     context: typer.Context,
-    clip: Annotated[str, typer.Option(help="Model of the task, by Immich's name.")] = demo_clip.NAME,
-    faces: Annotated[str, typer.Option(help="The same.")] = demo_faces.NAME,
-    ocr: Annotated[str, typer.Option(help="The same.")] = demo_ocr.NAME,
+    clip: Annotated[str, typer.Option(help="Model of CLIP, by Immich's name.")] = demo_clip.NAME,
+    faces: Annotated[str, typer.Option(help="Of faces.")] = demo_faces.NAME,
+    ocr: Annotated[str, typer.Option(help="Of OCR.")] = demo_ocr.NAME,
     task: Annotated[list[TaskName] | None, typer.Option(help="These alone.", show_default="all")] = None,
     concurrency_range: Annotated[
         str, typer.Option(help="Requests at a time: the first, the last, and the step if it is not 1.")

@@ -32,6 +32,8 @@ def predict(
 
     if (image is None) == (text is None):
         raise typer.BadParameter("give either --image or --text")
+    if text is not None and task is not TaskName.CLIP:
+        raise typer.BadParameter(f"a text is for --task clip; {task} wants an --image")
     kind = Kind.TEXTS if text is not None else next(kind for kind in Kind if kind.task is task)
     name = repr(text) if image is None else image.name
     request = Request(kind, name, model or IMMICHS_MODELS[task], image.read_bytes() if image else None, text)

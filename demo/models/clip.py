@@ -53,7 +53,12 @@ def write_settings(folder: Path, config: dict[str, object], tokenizer: Tokenizer
     """Writes everything into `folder` but the graphs, for pictures as OpenAI's models want them."""
     pixels = {"size": SIZE_PX, "mode": "RGB", "mean": MEAN, "std": STD, "interpolation": "bicubic"}
     pixels |= {"resize_mode": "shortest", "fill_color": 0}
-    tokens: dict[str, object] = {"bos_token": START, "eos_token": END, "pad_token": pad_token, "unk_token": UNKNOWN}
+    tokens: dict[str, object] = {
+        "bos_token": START,
+        "eos_token": END,
+        "pad_token": pad_token,
+        "unk_token": UNKNOWN,
+    }
     tokens |= {"model_max_length": CONTEXT_LENGTH, "tokenizer_class": "PreTrainedTokenizerFast"}
     files = {"config": config, "visual/preprocess_cfg": pixels, "textual/tokenizer_config": tokens}
     for name, content in files.items():

@@ -85,8 +85,9 @@ def test_the_doctor_names_what_to_do(run: Run, monkeypatch: pytest.MonkeyPatch) 
     assert "cannot be reached" in findings["Triton"]["message"]
 
 
-def test_the_service_cannot_be_asked_for_nothing(run: Run) -> None:
-    assert run("predict").exit_code == 2
+@pytest.mark.parametrize("wrong", [(), ("--task", "ocr", "--text", "a")])
+def test_the_service_is_not_asked_for_what_it_cannot_answer(run: Run, wrong: tuple[str, ...]) -> None:
+    assert run("predict", *wrong).exit_code == 2
 
 
 def test_an_answer_becomes_tables() -> None:
