@@ -1,14 +1,18 @@
 """The real service, started once for all tests that want it."""
 
 import json
+import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
+from tests.support.asking import EVERYTHING
 from tests.support.golden import comparable
-from tests.support.server import Server
+from tests.support.server import NewState, Server
 from tests.support.shared import SHARED
 
 
@@ -21,9 +25,43 @@ def shared() -> Path:
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def prepared(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """A state folder in which the demo's models are prepared: made once for all workers, never changed."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base if worker_id == "master" else base.parent) / "prepared"
+    with FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            (unfinished := folder.with_name("preparing")).mkdir()
+            with Server(unfinished) as server:
+                statuses = [server.predict(entries, **payload).status_code for entries, payload in EVERYTHING]
+            assert set(statuses) == {200}
+            unfinished.rename(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def new_state(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> NewState:
+    """Makes a state folder for one service, in which the demo's models are prepared: hard links, so in no time."""
+
+    def new_state() -> Path:
+        state = tmp_path_factory.mktemp("state")
+        others = shutil.ignore_patterns("*.lock", "*.log")
+        shutil.copytree(prepared, state, copy_function=os.link, ignore=others, dirs_exist_ok=True)
+        return state
+
+    return new_state
+
+
+@pytest.fixture
+def state(new_state: NewState) -> Path:
+    """A state folder in which the demo's models are prepared."""
+    return new_state()
+
+
+@pytest.fixture(scope="session")
+def server(new_state: NewState) -> Iterator[Server]:
     """`immich-triton serve` with its embedded Triton, over the small models where they are."""
-    with Server(tmp_path_factory.mktemp("state"), models=SHARED / "models") as running:
+    with Server(new_state(), SHARED / "models") as running:
         yield running
 
 

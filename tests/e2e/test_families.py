@@ -23,9 +23,9 @@ from tests.support.originals import (
     assert_same,
     cropped,
     pictures,
-    png,
     squashed,
 )
+from tests.support.pictures import encode
 from tests.support.server import Server
 
 pytestmark = pytest.mark.triton
@@ -65,7 +65,7 @@ class Bench:
     def see(self, name: str, images: Sequence[Image.Image]) -> list[Vector]:
         """The service's vectors of pictures that are sent at once."""
         with ThreadPoolExecutor(len(images)) as pool:
-            return list(pool.map(lambda image: self._server.clip(name, png(image)), images))
+            return list(pool.map(lambda image: self._server.clip(name, encode(image, "PNG")), images))
 
     def read(self, name: str, *texts: str, language: str | None = None) -> list[Vector]:
         """The service's vectors of texts that are sent at once."""
@@ -139,7 +139,7 @@ def test_siglip_pictures_are_squashed_where_the_setting_says_so(
     with Server(tmp_path, folder / "cache", IMMICH_TRITON_CLIP_RESIZE="config") as server:
         for image in pictures():
             expected = original.see(squashed(image, Image.Resampling.BILINEAR))
-            assert_same(server.clip(SIGLIP, png(image)), expected)
+            assert_same(server.clip(SIGLIP, encode(image, "PNG")), expected)
             assert_far(expected, original.see(squashed(image, Image.Resampling.BICUBIC)))
             if image.width != image.height:
                 assert_far(expected, original.see(cropped(image)))

@@ -15,8 +15,8 @@ import yaml
 
 from adapter.embedded import free_port
 from demo.models.clip import NAME
-from tests.support.pictures import png
-from tests.support.server import Server
+from tests.support.asking import LEMON, clip_entries, face_entries
+from tests.support.server import NewState, Server
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "monitoring"
 RULES = yaml.safe_load((FOLDER / "alerts.yml").read_text())["groups"][0]["rules"]
@@ -25,8 +25,6 @@ PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
 QUERIES = [target["expr"] for panel in PANELS for target in panel["targets"]]
 ON_A_GPU = re.compile(r"nv_gpu_(utilization|memory_used_bytes|memory_total_bytes|power_usage)")
 """Triton has these only where there is a GPU."""
-PICTURE = png(48, 64)
-FACES = {kind: {"modelName": "demo-face"} for kind in ("detection", "recognition")}
 
 
 def needs(program: str) -> pytest.MarkDecorator:
@@ -71,7 +69,6 @@ class Watched(Server):
         self.metrics, self.triton_metrics = (f"127.0.0.1:{free_port()}" for _ in range(2))
         super().__init__(
             state,
-            state,
             IMMICH_TRITON_METRICS_LISTEN=self.metrics,
             IMMICH_TRITON_METRICS_PORT=self.triton_metrics.partition(":")[2],
         )
@@ -79,19 +76,18 @@ class Watched(Server):
     def work(self) -> None:
         """One request of each kind, and one that fails."""
         statuses = [
-            self.predict({"clip": {"textual": {"modelName": NAME}}}, text="sunset").status_code,
-            self.predict({"clip": {"visual": {"modelName": NAME}}}, PICTURE).status_code,
-            self.predict({"facial-recognition": FACES}, PICTURE).status_code,
-            self.predict({"clip": {"visual": {"modelName": NAME}}}, b"no picture").status_code,
-            self.predict({"clip": {"visual": {"modelName": "made-up"}}}, PICTURE).status_code,
+            self.predict(clip_entries("textual"), text="sunset").status_code,
+            self.predict(clip_entries("visual"), LEMON).status_code,
+            self.predict(face_entries(), LEMON).status_code,
+            self.predict(clip_entries("visual"), b"no picture").status_code,
+            self.predict(clip_entries("visual", "made-up"), LEMON).status_code,
         ]
         assert statuses == [200, 200, 200, 400, 422]
 
 
 @pytest.fixture(scope="module")
-def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
-    running = Watched(tmp_path_factory.mktemp("watched"))
-    with running:
+def watched(new_state: NewState) -> Iterator[Watched]:
+    with (running := Watched(new_state())):
         running.work()
         yield running
 

@@ -1,10 +1,7 @@
 """A client in Node, as Immich's server is one."""
 
 import json
-import shutil
-import subprocess
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,19 +10,11 @@ from PIL import Image
 from adapter.embedded import free_port
 from demo.models.clip import NAME
 from demo.models.pictures import sample_pictures
+from tests.support.asking import clip_entries
+from tests.support.node import ask, needs_node
 from tests.support.server import Server
 
-pytestmark = [
-    pytest.mark.triton,
-    pytest.mark.skipif(shutil.which("node") is None, reason="Node.js is not installed here"),
-]
-
-
-def ask(*urls: str, **request: Any) -> list[dict[str, Any]]:
-    job = json.dumps({"urls": urls, **request})
-    script = Path(__file__).parent / "immich.mjs"
-    done = subprocess.run(["node", script, job], capture_output=True, text=True, check=True, timeout=60)
-    return [json.loads(line) for line in done.stdout.splitlines()]
+pytestmark = [pytest.mark.triton, needs_node]
 
 
 def test_a_picture_and_a_text_get_their_vectors_although_the_first_url_is_dead(
@@ -34,10 +23,8 @@ def test_a_picture_and_a_text_get_their_vectors_although_the_first_url_is_dead(
     dead = f"http://127.0.0.1:{free_port()}"
     path = tmp_path / "sunset.png"
     Image.fromarray(sample_pictures()["sunset"]).save(path)
-    refused, picture = ask(
-        dead, server.url, entries={"clip": {"visual": {"modelName": NAME}}}, image=str(path)
-    )
-    _, text = ask(dead, server.url, entries={"clip": {"textual": {"modelName": NAME}}}, text="sunset")
+    refused, picture = ask(dead, server.url, entries=clip_entries("visual"), image=str(path))
+    _, text = ask(dead, server.url, entries=clip_entries("textual"), text="sunset")
     assert refused == {"url": dead, "error": "ECONNREFUSED"}
     assert (picture["ping"], picture["status"]) == ("pong", 200)
     assert (picture["body"]["imageHeight"], picture["body"]["imageWidth"]) == (360, 480)

@@ -14,14 +14,14 @@ import httpx
 import pytest
 
 from adapter.embedded import free_port
-from demo.models.clip import NAME
-from tests.e2e.test_node import ask
-from tests.support.server import Server
+from tests.support.asking import clip_entries
+from tests.support.node import ask, needs_node
+from tests.support.server import NewState, Server
 
 pytestmark = pytest.mark.triton
 
 TOKEN = "0123456789abcdef-secret_path"
-ENTRIES = {"clip": {"textual": {"modelName": NAME}}}
+ENTRIES = clip_entries("textual")
 FORM = {"entries": json.dumps(ENTRIES), "text": "sunset"}
 INSIDE, OUTSIDE = "192.0.2.9", "203.0.113.9"
 
@@ -49,11 +49,9 @@ class Encrypted(Server):
 
 
 @pytest.fixture(scope="module")
-def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
-    state = tmp_path_factory.mktemp("guarded")
+def guarded(new_state: NewState) -> Iterator[Guarded]:
     with Guarded(
-        state,
-        models=state,
+        new_state(),
         IMMICH_HOST="[::]",
         IMMICH_LOG_LEVEL="debug",
         IMMICH_TRITON_TOKEN=TOKEN,
@@ -99,9 +97,9 @@ def test_the_log_does_not_know_the_token(guarded: Guarded) -> None:
     assert TOKEN[:-1] not in log
 
 
-@pytest.mark.skipif(shutil.which("node") is None, reason="Node.js is not installed here")
-def test_immichs_own_client_keeps_the_token_path(tmp_path: Path) -> None:
-    with Guarded(tmp_path, models=tmp_path, IMMICH_TRITON_TOKEN=TOKEN) as server:
+@needs_node
+def test_immichs_own_client_keeps_the_token_path(state: Path) -> None:
+    with Guarded(state, IMMICH_TRITON_TOKEN=TOKEN) as server:
         wrong, right = ask(f"{server.origin}/", f"{server.url}/", entries=ENTRIES, text="sunset")
     assert (wrong["status"], right["status"], right["ping"]) == (404, 200, "pong")
     assert json.loads(right["body"]["clip"])
@@ -127,7 +125,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 class TestTls:
     def test_https_is_answered_and_http_and_strangers_certificates_are_not(
-        self, certificate: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, certificate: Path, state: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         files = {
             "IMMICH_TRITON_TLS_CERTIFICATE": str(certificate),
@@ -135,7 +133,7 @@ class TestTls:
         }
         with monkeypatch.context() as environment:
             environment.setenv("SSL_CERT_FILE", str(certificate))
-            server = Encrypted(tmp_path, models=tmp_path, **files)
+            server = Encrypted(state, None, **files)
             server.__enter__()
         try:
             assert server.predict(ENTRIES, text="sunset").status_code == 200
@@ -178,10 +176,10 @@ def serve(state: Path, **variables: str) -> str:
     return done.stderr.strip()
 
 
-def test_ipv4_clients_of_a_socket_for_both_are_told_apart(tmp_path: Path) -> None:
+def test_ipv4_clients_of_a_socket_for_both_are_told_apart(state: Path) -> None:
     if not socket.has_dualstack_ipv6():
         pytest.skip("this host has no IPv6")
     networks = {"IMMICH_HOST": "[::]", "IMMICH_TRITON_ALLOWED_NETWORKS": "127.0.0.1/32"}
-    with Server(tmp_path, models=tmp_path, **networks) as server:
+    with Server(state, None, **networks) as server:
         assert server.predict(ENTRIES, text="sunset").status_code == 200
         assert httpx.post(f"http://[::1]:{server.port}/predict", data=FORM).status_code == 403

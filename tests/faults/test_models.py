@@ -11,8 +11,8 @@ import pytest
 
 from adapter.embedded import free_port
 from demo.models.clip import NAME as DEMO
-from tests.faults.test_processes import PICTURE, stubs
 from tests.support import families, slow
+from tests.support.asking import LEMON, clip_entries
 from tests.support.hub import Hub, running_hub
 from tests.support.server import Server
 
@@ -51,8 +51,8 @@ def serving(hub_url: str, state: Path, cache: Path) -> Server:
 
 
 def ask(server: Server, kind: str = "visual", name: str = NAME) -> httpx.Response:
-    payload = {"image": PICTURE} if kind == "visual" else {"text": "yellow"}
-    return server.predict({"clip": {kind: {"modelName": name}}}, **payload)
+    payload = {"image": LEMON} if kind == "visual" else {"text": "yellow"}
+    return server.predict(clip_entries(kind, name), **payload)
 
 
 def visible(cache: Path) -> list[str]:
@@ -63,10 +63,10 @@ def visible(cache: Path) -> list[str]:
 
 
 def test_ten_first_requests_start_one_download_and_hold_up_nobody_else(
-    hub: Hub, tmp_path: Path, cache: Path
+    hub: Hub, state: Path, cache: Path
 ) -> None:
     slow = hub.order(GRAPH, pause_after=1000)
-    with serving(hub.url, tmp_path, cache) as server, ThreadPoolExecutor(10) as pool:
+    with serving(hub.url, state, cache) as server, ThreadPoolExecutor(10) as pool:
         for kind in ("visual", "textual"):
             ask(server, kind, DEMO)
         first = [pool.submit(ask, server, kind) for kind in ("visual", "textual") * 5]
@@ -82,18 +82,18 @@ def test_ten_first_requests_start_one_download_and_hold_up_nobody_else(
     assert len(hub.asked("/api/models/")) == 2, "a listing for each part"
 
 
-def test_a_file_that_arrives_corrupt_once_is_fetched_again(hub: Hub, tmp_path: Path, cache: Path) -> None:
+def test_a_file_that_arrives_corrupt_once_is_fetched_again(hub: Hub, state: Path, cache: Path) -> None:
     hub.order(GRAPH, corrupt=True)
-    with serving(hub.url, tmp_path, cache) as server:
+    with serving(hub.url, state, cache) as server:
         assert ask(server).status_code == 200
     assert len([request for request in hub.asked("/cdn/") if request.path.endswith(GRAPH)]) == 2
 
 
 def test_a_file_that_stays_corrupt_is_named_and_never_put_in_place(
-    hub: Hub, tmp_path: Path, cache: Path
+    hub: Hub, state: Path, cache: Path
 ) -> None:
     fault = hub.order(GRAPH, times=-1, corrupt=True)
-    with serving(hub.url, tmp_path, cache) as server:
+    with serving(hub.url, state, cache) as server:
         refused = ask(server)
         assert refused.status_code == 503
         assert f"{GRAPH} of {REPOSITORY}@" in refused.json()["detail"]
@@ -105,13 +105,13 @@ def test_a_file_that_stays_corrupt_is_named_and_never_put_in_place(
         assert ask(server, "textual").status_code == 200, "the other part is a model of its own"
         assert GRAPH not in visible(cache)
     fault.times = 0
-    with serving(hub.url, tmp_path, cache) as server:
+    with serving(hub.url, state, cache) as server:
         assert ask(server).status_code == 200
 
 
-def test_a_hub_that_is_gone_is_an_error_that_passes(tmp_path: Path, cache: Path) -> None:
+def test_a_hub_that_is_gone_is_an_error_that_passes(state: Path, cache: Path) -> None:
     port = free_port()
-    with serving(f"http://127.0.0.1:{port}", tmp_path, cache) as server, ThreadPoolExecutor(1) as pool:
+    with serving(f"http://127.0.0.1:{port}", state, cache) as server, ThreadPoolExecutor(1) as pool:
         answer = ask(server)
         assert answer.status_code == 503
         assert "cannot be reached" in answer.json()["detail"]
@@ -125,35 +125,35 @@ def test_a_hub_that_is_gone_is_an_error_that_passes(tmp_path: Path, cache: Path)
 
 
 @pytest.fixture
-def forgetful(tmp_path: Path, cache: Path) -> Iterator[Server]:
+def forgetful(state: Path, cache: Path) -> Iterator[Server]:
     """A service that unloads what nobody has used for a second."""
     ttl = {"MACHINE_LEARNING_MODEL_TTL": str(TTL_S), "MACHINE_LEARNING_MODEL_TTL_POLL_S": "0.2"}
-    with Server(tmp_path, cache, **ttl) as server:
+    with Server(state, cache, **ttl) as server:
         yield server
 
 
 def test_an_idle_model_is_unloaded_and_requests_that_meet_it_on_its_way_out_are_answered(
     forgetful: Server,
 ) -> None:
-    expected = forgetful.clip(DEMO, PICTURE)
+    expected = forgetful.clip(DEMO, LEMON)
     with ThreadPoolExecutor(4) as pool:
         for _ in range(3):
-            assert len(stubs(forgetful)) == 2
-            wait_for(lambda: len(stubs(forgetful)) < 2, "the end of a stub")
-            vectors = list(pool.map(lambda _: forgetful.clip(DEMO, PICTURE), range(4)))
+            assert len(forgetful.stubs()) == 2
+            wait_for(lambda: len(forgetful.stubs()) < 2, "the end of a stub")
+            vectors = list(pool.map(lambda _: forgetful.clip(DEMO, LEMON), range(4)))
             np.testing.assert_allclose(vectors, [expected] * 4, atol=1e-4)
-    wait_for(lambda: not stubs(forgetful), "the end of all stubs")
-    np.testing.assert_allclose(forgetful.clip(DEMO, PICTURE), expected, atol=1e-4)
+    wait_for(lambda: not forgetful.stubs(), "the end of all stubs")
+    np.testing.assert_allclose(forgetful.clip(DEMO, LEMON), expected, atol=1e-4)
 
 
 def test_a_model_at_work_is_not_unloaded_however_long_it_works(forgetful: Server, cache: Path) -> None:
     slow.place(cache)
     expected = forgetful.clip(slow.NAME, text=slow.LONG)
-    before = stubs(forgetful)
+    before = forgetful.stubs()
     started = time.monotonic()
     with ThreadPoolExecutor(4) as pool:
         vectors = list(pool.map(lambda _: forgetful.clip(slow.NAME, text=slow.LONG), range(4)))
     assert time.monotonic() - started > 1.5 * TTL_S, "that was not long"
     assert "is unloaded" not in forgetful.log.read_text()
-    assert stubs(forgetful) == before
+    assert forgetful.stubs() == before
     np.testing.assert_allclose(vectors, [expected] * 4, atol=1e-4)

@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,55 +17,24 @@ import psutil
 import pytest
 
 from adapter.embedded import SHARED_MEMORY
-from demo.models import clip, ocr
 from demo.models.clip import NAME
-from demo.models.pictures import sample_pictures
-from demo.show.page import draw_letter
+from tests.support.asking import EVERYTHING, LEMON, STEPS, clip_entries
 from tests.support.server import Server
-from tests.triton.test_clip import jpeg
-from tests.triton.test_faces import entries as faces_entries
-from tests.triton.test_faces import photo
-from tests.triton.test_ocr import entries as ocr_entries
 
 pytestmark = pytest.mark.triton
 
 RECOVERY_S = 10
-PICTURE = jpeg(sample_pictures()["lemon"])
 
 
 @pytest.fixture
-def own_server(tmp_path: Path) -> Iterator[Server]:
+def own_server(state: Path) -> Iterator[Server]:
     """A service of this test's own, to be broken."""
-    with Server(tmp_path, models=tmp_path / "models") as running:
+    with Server(state) as running:
         yield running
-
-
-def children(server: Server) -> list[psutil.Process]:
-    return psutil.Process(server.process.pid).children(recursive=True)
-
-
-def stubs(server: Server) -> dict[str, psutil.Process]:
-    """The Python processes by the model that they serve."""
-    found = {}
-    for process in children(server):
-        with suppress(psutil.NoSuchProcess):  # it ends while we look
-            command = process.cmdline()
-            if command and "stub" in command[0]:
-                found[Path(command[1]).parts[-3]] = process
-    return found
 
 
 def shared_memory(pid: int) -> list[Path]:
     return list(SHARED_MEMORY.glob(f"immich_triton_{pid}_*"))
-
-
-KINDS: list[tuple[dict[str, Any], dict[str, Any]]] = [
-    ({"clip": {"visual": {"modelName": clip.NAME}}}, {"image": PICTURE}),
-    ({"clip": {"textual": {"modelName": clip.NAME}}}, {"text": "yellow"}),
-    (faces_entries(), {"image": photo(3)}),
-    *([(ocr_entries(), {"image": jpeg(draw_letter())})] if ocr.is_installed() else []),
-]
-STEPS = 14 if ocr.is_installed() else 8
 
 
 class Load:
@@ -79,7 +47,9 @@ class Load:
 
     def __enter__(self) -> "Load":
         self._pool = ThreadPoolExecutor(8)
-        self._futures = [self._pool.submit(self._run, *KINDS[client % len(KINDS)]) for client in range(8)]
+        self._futures = [
+            self._pool.submit(self._run, *EVERYTHING[client % len(EVERYTHING)]) for client in range(8)
+        ]
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -104,19 +74,19 @@ def wait_for_answers(load: Load, count: int) -> None:
 
 
 def answers(server: Server) -> list[dict[str, Any]]:
-    return [server.predict(entries, **payload).json() for entries, payload in KINDS]
+    return [server.predict(entries, **payload).json() for entries, payload in EVERYTHING]
 
 
 def test_no_request_is_lost_when_any_process_of_triton_is_killed(own_server: Server) -> None:
     expected = answers(own_server)
     with Load(own_server) as load:
         wait_for_answers(load, 8)
-        victims = stubs(own_server)
+        victims = own_server.stubs()
         assert len(victims) == STEPS, sorted(victims)
         for victim in victims.values():
             victim.kill()
             wait_for_answers(load, 8)
-        server = next(process for process in children(own_server) if process.name() == "tritonserver")
+        server = next(process for process in own_server.children() if process.name() == "tritonserver")
         server.kill()
         wait_for_answers(load, 16)
     assert set(load.statuses) == {200}
@@ -142,10 +112,10 @@ def assert_alike(one: Any, other: Any) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_stop_leaves_nothing_behind(tmp_path: Path, number: signal.Signals) -> None:
-    with Server(tmp_path, models=tmp_path / "models") as server:
-        server.clip(NAME, PICTURE)
-        processes, pid = children(server), server.process.pid
+def test_a_stop_leaves_nothing_behind(state: Path, number: signal.Signals) -> None:
+    with Server(state) as server:
+        server.clip(NAME, LEMON)
+        processes, pid = server.children(), server.process.pid
         folder = next(Path(p.cmdline()[0]).parents[2] for p in processes if "stub" in p.cmdline()[0])
         assert shared_memory(pid)
         started = time.monotonic()
@@ -159,24 +129,23 @@ def test_a_stop_leaves_nothing_behind(tmp_path: Path, number: signal.Signals) ->
 
 
 def test_a_killed_service_takes_triton_with_it_and_the_next_one_clears_its_shared_memory(
-    tmp_path: Path,
+    state: Path,
 ) -> None:
-    with Server(tmp_path, models=tmp_path / "models") as server:
-        server.clip(NAME, PICTURE)
-        processes, pid = children(server), server.process.pid
+    with Server(state) as server:
+        server.clip(NAME, LEMON)
+        processes, pid = server.children(), server.process.pid
         server.process.kill()
         server.process.wait()
         _, alive = psutil.wait_procs(processes, RECOVERY_S)
         assert alive == []
     (SHARED_MEMORY / f"immich_triton_{pid}_left_behind").touch()
-    with Server(tmp_path, models=tmp_path / "models"):
+    with Server(state):
         assert shared_memory(pid) == []
 
 
 def test_a_running_request_is_answered_before_the_service_stops(own_server: Server) -> None:
     with ThreadPoolExecutor(4) as pool:
-        entries = {"clip": {"visual": {"modelName": NAME}}}
-        answers = [pool.submit(own_server.predict, entries, PICTURE) for _ in range(4)]
+        answers = [pool.submit(own_server.predict, clip_entries("visual"), LEMON) for _ in range(4)]
         while not own_server.log.read_text().count("is loaded"):
             time.sleep(0.01)
         own_server.process.send_signal(signal.SIGTERM)

@@ -1,6 +1,5 @@
 """Published graphs run directly, on inputs made here with Pillow, numpy and tokenizers only."""
 
-import io
 import json
 from pathlib import Path
 from typing import Any
@@ -76,12 +75,6 @@ def pictures() -> list[Image.Image]:
         Image.fromarray(field).resize((width, height), Image.Resampling.NEAREST)
         for field, (height, width) in zip(fields, SHAPES, strict=True)
     ]
-
-
-def png(image: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 def cropped(image: Image.Image) -> Image.Image:

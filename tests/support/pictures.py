@@ -12,15 +12,19 @@ def noise(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
 
 
+def encode(picture: Image.Image | NDArray[np.uint8], form: str) -> bytes:
+    """A file of the form `PNG` or `JPEG`."""
+    buffer = io.BytesIO()
+    image = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
+    image.save(buffer, form)
+    return buffer.getvalue()
+
+
 def png(height: int, width: int, seed: int = 0) -> bytes:
     """`noise` without loss."""
-    buffer = io.BytesIO()
-    Image.fromarray(noise(height, width, seed)).save(buffer, "PNG")
-    return buffer.getvalue()
+    return encode(noise(height, width, seed), "PNG")
 
 
 def jpeg(height: int, width: int, seed: int = 0) -> bytes:
     """`noise` as a JPEG."""
-    buffer = io.BytesIO()
-    Image.fromarray(noise(height, width, seed)).save(buffer, "JPEG")
-    return buffer.getvalue()
+    return encode(noise(height, width, seed), "JPEG")

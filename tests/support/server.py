@@ -5,28 +5,33 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
+import psutil
 from numpy.typing import NDArray
 
 from adapter.embedded import free_port
 
 START_TIMEOUT_S = 60
 
+NewState = Callable[[], Path]
+
 
 class Server:
     """A service of its own port, state folder and Triton; a context manager.
 
     Args:
-        state: an empty folder.
-        models: the cache folder.
+        state: the state folder.
+        models: the cache folder; an empty one if there is none.
         variables: more of the environment.
     """
 
-    def __init__(self, state: Path, models: Path, **variables: str) -> None:
+    def __init__(self, state: Path, models: Path | None = None, **variables: str) -> None:
         self.port = free_port()
         self.triton_port = free_port()
         self.log = state / "serve.log"
@@ -36,7 +41,7 @@ class Server:
             "IMMICH_PORT": str(self.port),
             "IMMICH_TRITON_PORT": str(self.triton_port),
             "IMMICH_TRITON_STATE_FOLDER": str(state),
-            "MACHINE_LEARNING_CACHE_FOLDER": str(models),
+            "MACHINE_LEARNING_CACHE_FOLDER": str(models or state / "cache"),
             "HF_HUB_OFFLINE": "1",
             **variables,
         }
@@ -93,6 +98,20 @@ class Server:
         answer = self.predict({"clip": {kind: {"modelName": name}}}, image, text)
         assert answer.status_code == 200, answer.text
         return np.array(json.loads(answer.json()["clip"]), np.float32)
+
+    def children(self) -> list[psutil.Process]:
+        """Triton, and all that it has started."""
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+    def stubs(self) -> dict[str, psutil.Process]:
+        """The Python processes by the model that they serve."""
+        found = {}
+        for process in self.children():
+            with suppress(psutil.NoSuchProcess):  # it ends while we look
+                command = process.cmdline()
+                if command and "stub" in command[0]:
+                    found[Path(command[1]).parts[-3]] = process
+        return found
 
     def statistics(self, model: str) -> dict[str, Any]:
         """Triton's own counters of a model."""

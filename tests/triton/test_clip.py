@@ -1,33 +1,25 @@
 """CLIP through the real Triton: batches, bad pictures among good ones, and the demo model."""
 
-import io
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import pytest
-from numpy.typing import NDArray
-from PIL import Image
 
 from demo.models.clip import NAME
 from demo.models.pictures import SAMPLE_QUERIES, sample_pictures
+from tests.support.pictures import encode
 from tests.support.server import Server
 from transforms.text import Tokenizer
 
 pytestmark = pytest.mark.triton
 
 
-def jpeg(pixels: NDArray[np.uint8]) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "JPEG")
-    return buffer.getvalue()
-
-
 def pictures(count: int) -> list[bytes]:
     rng = np.random.default_rng(1)
     fields = rng.integers(0, 256, (count, 6, 8, 3), np.uint8)
-    return [jpeg(field.repeat(60 + index, 0).repeat(60, 1)) for index, field in enumerate(fields)]
+    return [encode(field.repeat(60 + index, 0).repeat(60, 1), "JPEG") for index, field in enumerate(fields)]
 
 
 def test_pictures_sent_at_once_get_the_vectors_of_pictures_sent_alone(server: Server) -> None:
@@ -86,7 +78,7 @@ def test_one_bad_picture_among_eight_fails_alone(server: Server) -> None:
 
 
 def test_every_sample_query_finds_its_picture(server: Server) -> None:
-    encoded = {name: server.clip(NAME, jpeg(pixels)) for name, pixels in sample_pictures().items()}
+    encoded = {name: server.clip(NAME, encode(pixels, "JPEG")) for name, pixels in sample_pictures().items()}
     for query, expected in SAMPLE_QUERIES:
         vector = server.clip(NAME, text=query)
         assert max(encoded, key=lambda name: float(encoded[name] @ vector)) == expected, query

@@ -12,30 +12,14 @@ from numpy.typing import NDArray
 from adapter.triton import Triton
 from demo.models.face_graphs import NAME
 from demo.models.faces import IDENTITIES, draw_face
+from tests.support.asking import MOST_FACES, face_entries, photo
+from tests.support.pictures import encode
 from tests.support.server import Server
-from tests.triton.test_clip import jpeg
 
 pytestmark = pytest.mark.triton
 
 PHOTOS = 32
-MOST_FACES = 8
 ROUNDS = 2
-
-
-def photo(number: int) -> bytes:
-    """A drawn photo with 0 to 8 faces."""
-    rng = np.random.default_rng(number)
-    canvas: NDArray[np.uint8] = np.full((720, 1280, 3), rng.integers(40, 200), np.uint8)
-    for face in range(number % (MOST_FACES + 1)):
-        center = (160 + 320 * (face % 4), 180 + 360 * (face // 4))
-        draw_face(canvas, center, float(rng.uniform(120, 260)), int(rng.integers(IDENTITIES)))
-    return jpeg(canvas)
-
-
-def entries(min_score: float = 0.7, *types: str) -> dict[str, Any]:
-    wanted = types or ("detection", "recognition")
-    parts = {"detection": {"options": {"minScore": min_score}}, "recognition": {}}
-    return {"facial-recognition": {name: {"modelName": NAME, **parts[name]} for name in wanted}}
 
 
 def executions(server: Server, step: str) -> int:
@@ -44,13 +28,13 @@ def executions(server: Server, step: str) -> int:
 
 def test_photos_sent_at_once_have_exactly_the_faces_of_photos_sent_alone(server: Server) -> None:
     photos = [photo(number) for number in range(PHOTOS)]
-    alone = [server.predict(entries(), image).json() for image in photos]
+    alone = [server.predict(face_entries(), image).json() for image in photos]
     counts = [len(answer["facial-recognition"]) for answer in alone]
     assert counts == [number % (MOST_FACES + 1) for number in range(PHOTOS)]
     before = executions(server, "detection.preprocess")
     for _ in range(ROUNDS):  # whether two requests meet in a queue is up to the machine
         with ThreadPoolExecutor(16) as pool:
-            together = list(pool.map(lambda image: server.predict(entries(), image).json(), photos))
+            together = list(pool.map(lambda image: server.predict(face_entries(), image).json(), photos))
         for one, other in zip(alone, together, strict=True):
             assert_same_faces(one, other)
     runs = executions(server, "detection.preprocess") - before
@@ -58,7 +42,7 @@ def test_photos_sent_at_once_have_exactly_the_faces_of_photos_sent_alone(server:
 
 
 def test_crops_of_several_photos_are_recognised_in_one_batch(server: Server) -> None:
-    server.predict(entries(), photo(1))
+    server.predict(face_entries(), photo(1))
     crops = np.random.default_rng(0).integers(0, 256, (PHOTOS, 3, 112, 112, 3), np.uint8)
     before = executions(server, "recognition.encoder")
     alone, together = asyncio.run(recognise(server, crops))
@@ -95,7 +79,7 @@ def test_requests_with_different_settings_do_not_influence_each_other(server: Se
     image = photo(8)
     thresholds = [0.1, 0.9999] * 20
     with ThreadPoolExecutor(16) as pool:
-        answers = list(pool.map(lambda score: server.predict(entries(score), image).json(), thresholds))
+        answers = list(pool.map(lambda score: server.predict(face_entries(score), image).json(), thresholds))
     counts = [len(answer["facial-recognition"]) for answer in answers]
     assert set(counts[::2]) == {8}
     assert set(counts[1::2]) == {0}
@@ -105,7 +89,7 @@ def test_more_faces_than_fit_into_a_batch_are_recognised_in_pieces(server: Serve
     canvas: NDArray[np.uint8] = np.full((640, 640, 3), 90, np.uint8)
     for place in range(64):
         draw_face(canvas, (40 + 80 * (place % 8), 40 + 80 * (place // 8)), 44, place % IDENTITIES)
-    answer = server.predict(entries(), jpeg(canvas)).json()
+    answer = server.predict(face_entries(), encode(canvas, "JPEG")).json()
     faces = answer["facial-recognition"]
     assert len(faces) > 16, "more than a batch"
     scores = [face["score"] for face in faces]
@@ -113,18 +97,18 @@ def test_more_faces_than_fit_into_a_batch_are_recognised_in_pieces(server: Serve
 
 
 def test_detection_alone_is_answered_in_lists(server: Server) -> None:
-    found = server.predict(entries(0.7, "detection"), photo(3)).json()["facial-recognition"]
+    found = server.predict(face_entries(0.7, "detection"), photo(3)).json()["facial-recognition"]
     assert [len(found[key]) for key in ("boxes", "scores", "landmarks")] == [3, 3, 3]
     assert np.shape(found["landmarks"]) == (3, 5, 2)
 
 
 def test_a_photo_without_faces_makes_no_recognition_call(server: Server) -> None:
-    server.predict(entries(), photo(1))
+    server.predict(face_entries(), photo(1))
     before = executions(server, "recognition.encoder")
-    assert server.predict(entries(), photo(0)).json()["facial-recognition"] == []
+    assert server.predict(face_entries(), photo(0)).json()["facial-recognition"] == []
     assert executions(server, "recognition.encoder") == before
 
 
 def test_a_bad_photo_is_refused_with_the_fault(server: Server) -> None:
-    answer = server.predict(entries(), photo(2)[:5000])
+    answer = server.predict(face_entries(), photo(2)[:5000])
     assert (answer.status_code, "truncated" in answer.json()["detail"]) == (400, True)

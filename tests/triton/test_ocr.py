@@ -1,6 +1,5 @@
 """Text in pictures through the real Triton: odd pages, and many at once."""
 
-import io
 import itertools
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -9,8 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from demo.models.ocr import NAME, is_installed
+from demo.models.ocr import is_installed
 from demo.show.page import LETTER, draw_letter
+from tests.support.asking import ocr_entries
+from tests.support.pictures import encode
 from tests.support.server import Server
 
 pytestmark = [
@@ -22,12 +23,6 @@ WORDS = "harbour lantern window garden bridge silver morning ticket winter marke
 PAIRS = list(itertools.permutations(WORDS, 2))  # each pair of words names a line, and so a page, for good
 
 
-def png(picture: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    picture.save(buffer, "PNG")
-    return buffer.getvalue()
-
-
 def page(lines: list[str], size: tuple[int, int], font_px: int = 30, pitch_px: int = 60) -> Image.Image:
     sheet = Image.new("RGB", size, "white")
     pen = ImageDraw.Draw(sheet)
@@ -36,20 +31,15 @@ def page(lines: list[str], size: tuple[int, int], font_px: int = 30, pitch_px: i
     return sheet
 
 
-def entries(*types: str, **detection: Any) -> dict[str, Any]:
-    parts = {"detection": {"options": detection}, "recognition": {"options": {"minScore": 0.8}}}
-    return {"ocr": {name: {"modelName": NAME, **parts[name]} for name in types or parts}}
-
-
 def read(server: Server, image: bytes, *types: str, **detection: Any) -> dict[str, Any]:
-    answer = server.predict(entries(*types, **detection), image)
+    answer = server.predict(ocr_entries(*types, **detection), image)
     assert answer.status_code == 200, answer.text
     found: dict[str, Any] = answer.json()["ocr"]
     return found
 
 
 def test_a_letter_is_read_line_by_line_in_order(server: Server) -> None:
-    found = read(server, png(Image.fromarray(draw_letter())))
+    found = read(server, encode(draw_letter(), "PNG"))
     assert found["text"] == list(LETTER)
     assert len(found["box"]) == 8 * len(LETTER)
     assert all(0 <= fraction <= 1 for fraction in found["box"])
@@ -58,7 +48,7 @@ def test_a_letter_is_read_line_by_line_in_order(server: Server) -> None:
 
 def test_pages_read_at_once_are_not_mixed_up(server: Server) -> None:
     texts = [[" ".join(PAIRS[9 * number + line]) for line in range(4 + number % 5)] for number in range(10)]
-    pages = [png(page(lines, (500 + 40 * number, 700))) for number, lines in enumerate(texts)]
+    pages = [encode(page(lines, (500 + 40 * number, 700)), "PNG") for number, lines in enumerate(texts)]
     alone = [read(server, image) for image in pages]
     assert [found["text"] for found in alone] == texts
     with ThreadPoolExecutor(8) as pool:
@@ -73,7 +63,7 @@ def test_a_page_of_two_hundred_lines_is_read_whole(server: Server) -> None:
     for column, row in itertools.product(range(columns), range(rows)):
         text = f"{WORDS[row % 10]} {column}{row:02}"
         pen.text((40 + 440 * column, 20 + 41 * row), text, fill="black", font_size=28)
-    found = read(server, png(sheet), maxResolution=1800)
+    found = read(server, encode(sheet, "PNG"), maxResolution=1800)
     expected = [f"{WORDS[row % 10]} {column}{row:02}" for row in range(rows) for column in range(columns)]
     matches = sum(one == other for one, other in zip(found["text"], expected, strict=False))
     assert len(found["text"]) == columns * rows
@@ -87,25 +77,25 @@ def test_strips_are_read_or_empty_but_never_an_error(
     server: Server, size: tuple[int, int], turn: bool
 ) -> None:
     strip = page(["a long strip with a line"], size[::-1] if turn else size, font_px=26)
-    found = read(server, png(strip.rotate(90, expand=True) if turn else strip))
+    found = read(server, encode(strip.rotate(90, expand=True) if turn else strip, "PNG"))
     assert len(found["text"]) * 8 == len(found["box"])
 
 
 @pytest.mark.parametrize("size", [(800, 600), (31, 400), (1, 1)])
 def test_a_blank_or_tiny_picture_has_four_empty_lists(server: Server, size: tuple[int, int]) -> None:
-    found = read(server, png(Image.new("RGB", size, "white")))
+    found = read(server, encode(Image.new("RGB", size, "white"), "PNG"))
     assert found == {"text": [], "box": [], "boxScore": [], "textScore": []}
 
 
 def test_upside_down_and_slanted_lines_do_not_break_it(server: Server) -> None:
     sheet = page(["one slanted line of text", "and another one below"], (900, 400), 44, 120)
     for angle in (12, 90, 180):
-        found = read(server, png(sheet.rotate(angle, expand=True, fillcolor="white")))
+        found = read(server, encode(sheet.rotate(angle, expand=True, fillcolor="white"), "PNG"))
         assert np.isfinite(found["box"]).all()
 
 
 def test_everyone_has_their_own_settings(server: Server) -> None:
-    image = png(Image.fromarray(draw_letter()))
+    image = encode(draw_letter(), "PNG")
     wanted: list[dict[str, Any]] = [
         {"minScore": 0.3},
         {"minScore": 0.999},

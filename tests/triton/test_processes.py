@@ -12,13 +12,6 @@ from tests.support.server import Server
 pytestmark = pytest.mark.triton
 
 
-def process_of(server: Server, model: str) -> psutil.Process:
-    """The Python stub that runs a model."""
-    children = psutil.Process(server.process.pid).children(recursive=True)
-    (stub,) = [child for child in children if any(f"/{model}/" in word for word in child.cmdline())]
-    return stub
-
-
 def nice_level(process: psutil.Process) -> int:
     """Of its threads that compute: the others are at the server's level."""
     return max(os.getpriority(os.PRIO_PROCESS, thread.id) for thread in process.threads())
@@ -29,7 +22,7 @@ def test_the_graph_of_a_search_goes_before_that_of_a_photo_and_both_keep_little_
 ) -> None:
     server.clip(NAME, text="a search")
     server.clip(NAME, jpeg(32, 32))
-    search, photo = (process_of(server, f"{NAME}.{part}.encoder") for part in ("textual", "visual"))
+    search, photo = (server.stubs()[f"{NAME}.{part}.encoder"] for part in ("textual", "visual"))
     own = psutil.Process(server.process.pid).nice()
     assert (nice_level(search), nice_level(photo)) == (own, min(19, own + 5))
     assert {process.environ()["MALLOC_ARENA_MAX"] for process in (search, photo)} == {"2"}
