@@ -16,6 +16,18 @@ from tests.support.server import NewState, Server
 from tests.support.shared import SHARED
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """For `--dist loadgroup`: the tests of the shared service stay together, and else those of a file.
+
+    Those of faults, which break a service of their own, go wherever there is room. Long ones come first.
+    """
+    for item in items:
+        if item.path.parent.name != "faults":
+            shares = "server" in getattr(item, "fixturenames", ())
+            item.add_marker(pytest.mark.xdist_group("server" if shares else item.nodeid.partition("::")[0]))
+    items.sort(key=lambda item: item.get_closest_marker("triton") is None)
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder with the original's answers and small models."""
