@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
+from tests.support import golden
 from tests.support.asking import EVERYTHING
-from tests.support.golden import comparable
 from tests.support.server import NewState, Server
 from tests.support.shared import SHARED
 
@@ -71,9 +71,10 @@ def state(new_state: NewState) -> Path:
 
 
 @pytest.fixture(scope="session")
-def server(new_state: NewState) -> Iterator[Server]:
-    """`immich-triton serve` with its embedded Triton, over the small models where they are."""
-    with Server(new_state(), SHARED / "models") as running:
+def server(new_state: NewState, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """`immich-triton serve` with its embedded Triton, over the models of the golden cases."""
+    golden.build_models(models := tmp_path_factory.mktemp("models"))
+    with Server(new_state(), models) as running:
         yield running
 
 
@@ -82,7 +83,7 @@ def golden_cases(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     """A file of the golden cases, as far as this processor can give the original's answers."""
     file = tmp_path_factory.mktemp("golden") / "cases.json"
     cases = json.loads((shared / "golden/cases.json").read_text())
-    file.write_text(json.dumps([comparable(case) for case in cases]))
+    file.write_text(json.dumps([golden.comparable(case) for case in cases]))
     return file
 
 

@@ -6,13 +6,21 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.golden import Case, cases
 from tests.support.server import Server
 
 pytestmark = pytest.mark.triton
 
 
+@pytest.mark.parametrize("case", cases(), ids=lambda case: case.id)
+def test_the_originals_answer_holds(server: Server, case: Case) -> None:
+    assert case.fault(case.send(server.client)) is None
+
+
 @pytest.mark.parametrize("group", ["clip-", "face", "ocr", "combined", "http", "err/"])
-def test_the_originals_answers_hold(server: Server, shared: Path, golden_cases: Path, group: str) -> None:
+def test_all_of_the_originals_answers_hold(
+    server: Server, shared: Path, golden_cases: Path, group: str
+) -> None:
     check = subprocess.run(
         [
             sys.executable,
