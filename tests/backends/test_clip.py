@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from tritonclient.grpc.model_config_pb2 import TYPE_INT64
 
 from bench.pb_utils import InferenceRequest, TritonError
-from tests.support import standins
+from tests.support.families import openai_tokenizer
 from tests.support.pictures import png
 from tests.support.step import Step, arrays, committed, fault, texts
 from transforms import images
@@ -92,7 +92,7 @@ class TestTokenize:
     @pytest.fixture
     def folder(self, tmp_path: Path) -> Path:
         (tmp_path / "1").mkdir()
-        (tmp_path / "1/tokenizer.json").write_text(standins.tokenizer().to_str())
+        (tmp_path / "1/tokenizer.json").write_text(openai_tokenizer().to_str())
         return tmp_path
 
     @pytest.fixture
@@ -101,7 +101,7 @@ class TestTokenize:
 
     def ids(self, text: str, length: int = 10) -> list[int]:
         """Ids of a text, with the marks at its ends and padding, by the tokenizer itself."""
-        tokenizer = standins.tokenizer()
+        tokenizer = openai_tokenizer()
         ids: list[int] = tokenizer.encode(text).ids
         return ids + ids[-1:] * (length - len(ids))  # openai's pads with the end mark
 

@@ -15,7 +15,8 @@ import onnx
 from adapter.preparation.repository import prepare
 from adapter.protocol import Part, TaskName, TypeName
 from adapter.settings import PreparationSettings
-from tests.support import standins
+from tests.support import families, standins
+from tests.support.graphs import save
 
 CLIP, FACES, OCR = "ViT-B-32__openai", "buffalo_l", "PP-OCRv5_mobile"
 GRAPHS = {
@@ -36,13 +37,11 @@ def preparation_settings(**chosen: Any) -> PreparationSettings:
 
 def build_sources(cache: Path) -> None:
     """Writes the three models into a cache folder, in Immich's layout."""
-    standins.write_clip_files(cache / TaskName.CLIP / CLIP)
+    families.write(standins.clip_files(), cache / TaskName.CLIP / CLIP)
     for part, build in GRAPHS.items():
-        folder = cache / part.task / part.name / part.type
-        folder.mkdir(parents=True, exist_ok=True)
         graph = build()
         onnx.checker.check_model(graph)
-        (folder / "model.onnx").write_bytes(graph.SerializeToString())
+        save(graph, cache / part.task / part.name / part.type / "model.onnx")
 
 
 def generate(cache: Path, repository: Path) -> None:

@@ -27,20 +27,27 @@ BATCH = "batch"
 TEXT_LENGTH = 77
 SIGLIP_LENGTH = 64
 PAD_ID = 1  # of XLM-Roberta and NLLB
+START, END = "<|startoftext|>", "<|endoftext|>"
 OPENAI = {"mean": [0.48145466, 0.4578275, 0.40821073], "std": [0.26862954, 0.26130258, 0.27577711]}
 HALVES = {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}
 _FAR = 16.0
 """Weights of embeddings are small in `Graph`; tokens shall be as far from each other as in trained models."""
 
 
+def write(files: Files, folder: Path) -> None:
+    """Lays a repository's files down, as they would be once fetched."""
+    for path, content in files.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(content)
+
+
 def open_clip(batch: int | str) -> Files:
     """As `torch.onnx.export` left them: floats in, the batch either 1 in shapes all over the graph, or variable."""
     return {
-        **_configuration({"context_length": TEXT_LENGTH}, {**OPENAI, "resize_mode": "shortest"}),
-        **_tokenizer(
-            [], ["<|startoftext|>", "<|endoftext|>"], "<|startoftext|> $A <|endoftext|>", lower=True
+        **configuration(
+            SIZE_PX, WIDTH, {"context_length": TEXT_LENGTH}, {**OPENAI, "resize_mode": "shortest"}
         ),
-        "textual/tokenizer_config.json": _json({"pad_token": "<|endoftext|>"}),
+        **tokenizer_files(openai_tokenizer(lower=True), END),
         "visual/model.onnx": _visual(batch).SerializeToString(),
         "textual/model.onnx": _text_of_last(batch).SerializeToString(),
     }
@@ -74,9 +81,12 @@ def siglip() -> Files:
     """
     text = {"context_length": SIGLIP_LENGTH, "tokenizer_kwargs": {"clean": "canonicalize"}}
     return {
-        **_configuration(text, {**HALVES, "resize_mode": "squash", "interpolation": "bilinear"}),
-        **_tokenizer(["<pad>", "</s>", "<unk>"], [], "$A </s>"),
-        "textual/tokenizer_config.json": _json({"pad_token": {"content": "</s>", "special": True}}),
+        **configuration(
+            SIZE_PX, WIDTH, text, {**HALVES, "resize_mode": "squash", "interpolation": "bilinear"}
+        ),
+        **tokenizer_files(
+            byte_tokenizer(["<pad>", "</s>", "<unk>"], [], "$A </s>"), {"content": "</s>", "special": True}
+        ),
         "visual/model.onnx": _visual(1).SerializeToString(),
         "textual/model.onnx": _text_of_padding().SerializeToString(),
     }
@@ -85,9 +95,8 @@ def siglip() -> Files:
 def xlm_roberta() -> Files:
     """OpenCLIP's: one input, of which the graph itself tells tokens from padding."""
     return {
-        **_configuration({}, OPENAI),
-        **_tokenizer(_ROBERTA, [], "<s> $A </s>"),
-        "textual/tokenizer_config.json": _json({"pad_token": "<pad>"}),
+        **configuration(SIZE_PX, WIDTH, {}, OPENAI),
+        **tokenizer_files(byte_tokenizer(_ROBERTA, [], "<s> $A </s>"), "<pad>"),
         "textual/model.onnx": _text_with_own_mask().SerializeToString(),
     }
 
@@ -95,22 +104,21 @@ def xlm_roberta() -> Files:
 def multilingual_clip(elem_type: int) -> Files:
     """M-CLIP's: token ids and attention mask, of one type or another."""
     return {
-        **_configuration({"context_length": TEXT_LENGTH}, OPENAI),
-        **_tokenizer(_ROBERTA, [], "<s> $A </s>"),
-        "textual/tokenizer_config.json": _json({"pad_token": "<pad>"}),
+        **configuration(SIZE_PX, WIDTH, {"context_length": TEXT_LENGTH}, OPENAI),
+        **tokenizer_files(byte_tokenizer(_ROBERTA, [], "<s> $A </s>"), "<pad>"),
         "textual/model.onnx": _text_with_mask(elem_type).SerializeToString(),
     }
 
 
 def nllb(languages: Sequence[str]) -> Files:
     """XLM-Roberta's way with a token for each language, of which the tokenizer itself puts one first."""
-    tokenizer = _tokenizer([*_ROBERTA, *languages], [], f"{languages[0]} $A </s>")
-    return {**xlm_roberta(), **tokenizer}
+    tokenizer = byte_tokenizer([*_ROBERTA, *languages], [], f"{languages[0]} $A </s>")
+    return {**xlm_roberta(), **tokenizer_files(tokenizer, "<pad>")}
 
 
-def _configuration(text: dict[str, Any], preprocess: dict[str, Any]) -> Files:
-    config = {"embed_dim": WIDTH, "vision_cfg": {"image_size": SIZE_PX}, "text_cfg": text}
-    common = {"size": [SIZE_PX, SIZE_PX], "mode": "RGB", "interpolation": "bicubic", "fill_color": 0}
+def configuration(size_px: int, width: int, text: dict[str, Any], preprocess: dict[str, Any]) -> Files:
+    config = {"embed_dim": width, "vision_cfg": {"image_size": size_px}, "text_cfg": text}
+    common = {"size": [size_px, size_px], "mode": "RGB", "interpolation": "bicubic", "fill_color": 0}
     return {
         "config.json": _json(config),
         "visual/preprocess_cfg.json": _json({**common, **preprocess}),
@@ -120,7 +128,9 @@ def _configuration(text: dict[str, Any], preprocess: dict[str, Any]) -> Files:
 _ROBERTA = ("<s>", "<pad>", "</s>", "<unk>")
 
 
-def _tokenizer(first: Sequence[str], last: Sequence[str], template: str, *, lower: bool = False) -> Files:
+def byte_tokenizer(
+    first: Sequence[str], last: Sequence[str], template: str, *, lower: bool = False
+) -> Tokenizer:
     """Every byte of a text is a token; special ones have the ids before and after those."""
     tokens = [*first, *sorted(pre_tokenizers.ByteLevel.alphabet()), *last]
     ids = {token: number for number, token in enumerate(tokens)}
@@ -131,7 +141,19 @@ def _tokenizer(first: Sequence[str], last: Sequence[str], template: str, *, lowe
         tokenizer.normalizer = normalizers.Lowercase()
     used = [(token, ids[token]) for token in template.split() if token in ids]
     tokenizer.post_processor = processors.TemplateProcessing(single=template, special_tokens=used)
-    return {"textual/tokenizer.json": tokenizer.to_str().encode()}
+    return tokenizer
+
+
+def openai_tokenizer(*, lower: bool = False) -> Tokenizer:
+    """It pads with the end mark, as CLIP's own does."""
+    return byte_tokenizer([], [START, END], f"{START} $A {END}", lower=lower)
+
+
+def tokenizer_files(tokenizer: Tokenizer, pad: str | dict[str, Any]) -> Files:
+    return {
+        "textual/tokenizer.json": tokenizer.to_str().encode(),
+        "textual/tokenizer_config.json": _json({"pad_token": pad}),
+    }
 
 
 def _visual(batch: int | str) -> onnx.ModelProto:

@@ -47,10 +47,11 @@ class Graph:
     def constant(self, value: NDArray[Any]) -> str:
         return self.op("Constant", value=numpy_helper.from_array(value))
 
-    def op(self, operator: str, *inputs: str, output: str = "", **attributes: Any) -> str:
-        """Adds a node, and returns its output's name."""
+    def op(self, operator: str, *inputs: str | NDArray[Any], output: str = "", **attributes: Any) -> str:
+        """Adds a node, whose arrays become initializers, and returns its output's name."""
         output = output or f"t{len(self._nodes)}"
-        self._nodes.append(helper.make_node(operator, inputs, [output], **attributes))
+        names = [value if isinstance(value, str) else self.initializer(value) for value in inputs]
+        self._nodes.append(helper.make_node(operator, names, [output], **attributes))
         return output
 
     def reshape(self, tensor: str, *shape: int) -> str:

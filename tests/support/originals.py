@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from tokenizers import Tokenizer
 
-from tests.support.families import SIZE_PX, TEXT_LENGTH, Files
+from tests.support.families import SIZE_PX, TEXT_LENGTH, Files, write
 
 Vector = NDArray[np.float32]
 
@@ -26,9 +26,7 @@ class Original:
     """
 
     def __init__(self, folder: Path, files: Files) -> None:
-        for path, content in files.items():
-            (folder / path).parent.mkdir(parents=True, exist_ok=True)
-            (folder / path).write_bytes(content)
+        write(files, folder)
         self._folder = folder
         self._preprocess = json.loads(files["visual/preprocess_cfg.json"])
         self._tokenizer = Tokenizer.from_str(files["textual/tokenizer.json"].decode())

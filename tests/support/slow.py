@@ -21,13 +21,10 @@ LONG = "~" * 70
 
 
 def place(cache: Path) -> None:
-    """Puts the model's text part into a cache folder, as a user does with one of their own."""
-    folder = cache / "clip" / NAME
+    """Puts the model's text half into a cache folder, as a user does with one of their own."""
     files = families.xlm_roberta()
     files["textual/model.onnx"] = _graph(_sign_id(files)).SerializeToString()
-    for path, content in files.items():
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).write_bytes(content)
+    families.write(files, cache / "clip" / NAME)
 
 
 def _sign_id(files: families.Files) -> int:
