@@ -1,5 +1,6 @@
 """The real service, started once for all tests that want it."""
 
+import inspect
 import json
 import os
 import shutil
@@ -12,6 +13,7 @@ from filelock import FileLock
 
 from tests.support import golden
 from tests.support.asking import EVERYTHING
+from tests.support.clock import play
 from tests.support.server import NewState, Server
 from tests.support.shared import SHARED
 
@@ -26,6 +28,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             shares = "server" in getattr(item, "fixturenames", ())
             item.add_marker(pytest.mark.xdist_group("server" if shares else item.nodeid.partition("::")[0]))
     items.sort(key=lambda item: item.get_closest_marker("triton") is None)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """A test that is a coroutine is played in a loop in which nobody waits: see `tests/support/clock.py`."""
+    if not inspect.iscoroutinefunction(pyfuncitem.function):
+        return None
+    names = inspect.signature(pyfuncitem.obj).parameters
+    play(pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in names}))
+    return True
 
 
 @pytest.fixture(scope="session")

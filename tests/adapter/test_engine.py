@@ -21,7 +21,7 @@ from adapter.triton import (
     TritonError,
     Unreachable,
 )
-from tests.support.clock import play, settle
+from tests.support.clock import settle
 from tests.support.triton import FakePreparation, FakeTriton
 
 PART = Part(TaskName.CLIP, TypeName.VISUAL, "m")
@@ -52,54 +52,39 @@ def dead() -> StubDead:
 
 
 class TestAnswers:
-    def test_a_request_loads_its_model_and_is_answered(self) -> None:
-        async def scene() -> None:
-            stage = Stage()
-            assert (await stage.infer())["embedding"].tolist() == [[0.5, -1]]
+    async def test_a_request_loads_its_model_and_is_answered(self) -> None:
+        stage = Stage()
+        assert (await stage.infer())["embedding"].tolist() == [[0.5, -1]]
+        await stage.infer()
+        assert stage.triton.calls == [*LOAD, INFER, INFER]
+
+    async def test_how_many_items_fit_into_a_request_is_known_once_the_model_is_loaded(self) -> None:
+        stage = Stage()
+        assert await stage.engine.max_batch_size(PART) == 8
+        assert stage.triton.calls == LOAD
+
+    async def test_a_request_at_fault_is_refused_at_once(self) -> None:
+        stage = Stage()
+        stage.triton.faults[INFER] = [Rejected("The picture is empty (0 bytes).")]
+        with pytest.raises(BadInput, match="empty") as caught:
             await stage.infer()
-            assert stage.triton.calls == [*LOAD, INFER, INFER]
+        assert caught.value.status == 400
+        assert stage.triton.calls == [*LOAD, INFER]
 
-        play(scene())
+    async def test_a_failure_that_another_try_would_not_mend_is_not_tried_again(self) -> None:
+        stage = Stage()
+        stage.triton.faults[INFER] = [TritonError("out of memory")]
+        with pytest.raises(EngineUnavailable, match="out of memory") as caught:
+            await stage.infer()
+        assert caught.value.status == 503
+        assert stage.triton.calls == [*LOAD, INFER]
 
-    def test_how_many_items_fit_into_a_request_is_known_once_the_model_is_loaded(self) -> None:
-        async def scene() -> None:
-            stage = Stage()
-            assert await stage.engine.max_batch_size(PART) == 8
-            assert stage.triton.calls == LOAD
-
-        play(scene())
-
-    def test_a_request_at_fault_is_refused_at_once(self) -> None:
-        async def scene() -> None:
-            stage = Stage()
-            stage.triton.faults[INFER] = [Rejected("The picture is empty (0 bytes).")]
-            with pytest.raises(BadInput, match="empty") as caught:
-                await stage.infer()
-            assert caught.value.status == 400
-            assert stage.triton.calls == [*LOAD, INFER]
-
-        play(scene())
-
-    def test_a_failure_that_another_try_would_not_mend_is_not_tried_again(self) -> None:
-        async def scene() -> None:
-            stage = Stage()
-            stage.triton.faults[INFER] = [TritonError("out of memory")]
-            with pytest.raises(EngineUnavailable, match="out of memory") as caught:
-                await stage.infer()
-            assert caught.value.status == 503
-            assert stage.triton.calls == [*LOAD, INFER]
-
-        play(scene())
-
-    def test_a_model_that_cannot_be_had_is_told_as_that(self) -> None:
-        async def scene() -> None:
-            stage = Stage()
-            stage.preparation.faults = [ModelUnavailable("not in the cache folder")]
-            with pytest.raises(ModelUnavailable, match="cache folder"):
-                await stage.infer()
-            assert stage.triton.calls == []
-
-        play(scene())
+    async def test_a_model_that_cannot_be_had_is_told_as_that(self) -> None:
+        stage = Stage()
+        stage.preparation.faults = [ModelUnavailable("not in the cache folder")]
+        with pytest.raises(ModelUnavailable, match="cache folder"):
+            await stage.infer()
+        assert stage.triton.calls == []
 
 
 class TestBreakdowns:
@@ -113,92 +98,70 @@ class TestBreakdowns:
         ],
         ids=["gone", "unreachable", "not loaded", "stub dead"],
     )
-    def test_a_request_is_sent_again_after_the_repair(self, fault: TritonError, repair: list[str]) -> None:
-        async def scene() -> None:
-            stage = Stage()
-            stage.triton.faults[INFER] = [fault]
-            assert (await stage.infer())["embedding"].tolist() == [[0.5, -1]]
-            assert stage.triton.calls == [*LOAD, INFER, *repair, INFER]
-
-        play(scene())
+    async def test_a_request_is_sent_again_after_the_repair(
+        self, fault: TritonError, repair: list[str]
+    ) -> None:
+        stage = Stage()
+        stage.triton.faults[INFER] = [fault]
+        assert (await stage.infer())["embedding"].tolist() == [[0.5, -1]]
+        assert stage.triton.calls == [*LOAD, INFER, *repair, INFER]
 
     @pytest.mark.parametrize("fault", [Gone("reset"), dead()], ids=["gone", "stub dead"])
-    def test_a_request_that_breaks_the_engine_every_time_is_given_up(self, fault: TritonError) -> None:
-        async def scene() -> None:
-            stage = Stage()
-            stage.triton.faults[INFER] = [fault] * (BREAKDOWNS + 1)
-            with pytest.raises(EngineUnavailable, match=f"broke {BREAKDOWNS} times") as caught:
-                await stage.infer()
-            assert caught.value.status == 503
-            assert stage.triton.calls.count(INFER) == BREAKDOWNS
-
-        play(scene())
-
-    def test_different_breakdowns_in_a_row_are_all_mended(self) -> None:
-        async def scene() -> None:
-            stage = Stage()
-            stage.triton.faults[INFER] = [dead(), Gone("reset"), Unreachable("refused"), NotLoaded("unknown")]
-            assert (await stage.infer())["embedding"].tolist() == [[0.5, -1]]
-            assert stage.triton.calls.count(INFER) == 5
-
-        play(scene())
-
-    def test_a_dead_process_is_replaced_once_for_all_requests_that_meet_it(self) -> None:
-        async def scene() -> None:
-            stage = Stage()
+    async def test_a_request_that_breaks_the_engine_every_time_is_given_up(self, fault: TritonError) -> None:
+        stage = Stage()
+        stage.triton.faults[INFER] = [fault] * (BREAKDOWNS + 1)
+        with pytest.raises(EngineUnavailable, match=f"broke {BREAKDOWNS} times") as caught:
             await stage.infer()
-            stage.triton.faults[INFER] = [dead() for _ in range(10)]
-            answers = await stage.infer_many(10)
-            assert all(answer["embedding"].tolist() == [[0.5, -1]] for answer in answers)
-            assert stage.triton.calls.count(UNLOAD) == 1
-            assert stage.triton.calls.count("load m.visual") == 2
+        assert caught.value.status == 503
+        assert stage.triton.calls.count(INFER) == BREAKDOWNS
 
-        play(scene())
+    async def test_different_breakdowns_in_a_row_are_all_mended(self) -> None:
+        stage = Stage()
+        stage.triton.faults[INFER] = [dead(), Gone("reset"), Unreachable("refused"), NotLoaded("unknown")]
+        assert (await stage.infer())["embedding"].tolist() == [[0.5, -1]]
+        assert stage.triton.calls.count(INFER) == 5
 
-    def test_a_request_is_held_however_long_triton_is_away(self) -> None:
-        async def scene() -> None:
-            stage = Stage()
-            stage.triton.faults[INFER] = [Unreachable("connection refused")] * 100
-            assert (await stage.infer())["embedding"].tolist() == [[0.5, -1]]
-            assert asyncio.get_running_loop().time() == pytest.approx(100 * RETRY_S)
+    async def test_a_dead_process_is_replaced_once_for_all_requests_that_meet_it(self) -> None:
+        stage = Stage()
+        await stage.infer()
+        stage.triton.faults[INFER] = [dead() for _ in range(10)]
+        answers = await stage.infer_many(10)
+        assert all(answer["embedding"].tolist() == [[0.5, -1]] for answer in answers)
+        assert stage.triton.calls.count(UNLOAD) == 1
+        assert stage.triton.calls.count("load m.visual") == 2
 
-        play(scene())
+    async def test_a_request_is_held_however_long_triton_is_away(self) -> None:
+        stage = Stage()
+        stage.triton.faults[INFER] = [Unreachable("connection refused")] * 100
+        assert (await stage.infer())["embedding"].tolist() == [[0.5, -1]]
+        assert asyncio.get_running_loop().time() == pytest.approx(100 * RETRY_S)
 
     @pytest.mark.parametrize("fault", [Unreachable("refused"), NotLoaded("unknown")])
-    def test_what_cannot_be_the_requests_fault_is_not_held_against_it(self, fault: TritonError) -> None:
-        async def scene() -> None:
-            stage = Stage()
-            stage.triton.faults[INFER] = [fault] * (BREAKDOWNS + 1)
-            assert (await stage.infer())["embedding"].tolist() == [[0.5, -1]]
+    async def test_what_cannot_be_the_requests_fault_is_not_held_against_it(self, fault: TritonError) -> None:
+        stage = Stage()
+        stage.triton.faults[INFER] = [fault] * (BREAKDOWNS + 1)
+        assert (await stage.infer())["embedding"].tolist() == [[0.5, -1]]
 
-        play(scene())
+    async def test_a_request_that_gives_up_leaves_the_others_alone(self) -> None:
+        stage = Stage()
+        stage.triton.open.clear()
+        impatient, patient = (asyncio.create_task(stage.infer()) for _ in range(2))
+        await settle()
+        impatient.cancel()
+        await asyncio.wait([impatient])
+        stage.triton.open.set()
+        assert (await patient)["embedding"].tolist() == [[0.5, -1]]
+        assert stage.triton.calls == [*LOAD, INFER]
 
-    def test_a_request_that_gives_up_leaves_the_others_alone(self) -> None:
-        async def scene() -> None:
-            stage = Stage()
-            stage.triton.open.clear()
-            impatient, patient = (asyncio.create_task(stage.infer()) for _ in range(2))
-            await settle()
-            impatient.cancel()
-            await asyncio.wait([impatient])
-            stage.triton.open.set()
-            assert (await patient)["embedding"].tolist() == [[0.5, -1]]
-            assert stage.triton.calls == [*LOAD, INFER]
-
-        play(scene())
-
-    def test_a_model_in_use_is_not_unloaded_however_long_it_takes(self) -> None:
-        async def scene() -> None:
-            stage = Stage()
-            stage.triton.faults[INFER] = [Unreachable("refused")]
-            waiting = asyncio.create_task(stage.infer())
-            await settle()
-            await stage.registry.unload_idle(-1, keep=())
-            await waiting
-            await stage.registry.unload_idle(-1, keep=())
-            assert stage.triton.calls == [*LOAD, INFER, INFER, "unload m.visual", UNLOAD]
-
-        play(scene())
+    async def test_a_model_in_use_is_not_unloaded_however_long_it_takes(self) -> None:
+        stage = Stage()
+        stage.triton.faults[INFER] = [Unreachable("refused")]
+        waiting = asyncio.create_task(stage.infer())
+        await settle()
+        await stage.registry.unload_idle(-1, keep=())
+        await waiting
+        await stage.registry.unload_idle(-1, keep=())
+        assert stage.triton.calls == [*LOAD, INFER, INFER, "unload m.visual", UNLOAD]
 
 
 class TestChecks:
@@ -208,34 +171,22 @@ class TestChecks:
         "embedding",
         [[[0.5]], [[0.5, 1, 2]], [[[0.5, 1]]], [0.5], [[np.nan, 1]], [[0.5, np.inf]], [[-np.inf, 1]]],
     )
-    def test_a_wrong_shape_or_number_is_no_answer(self, embedding: list[Any]) -> None:
-        async def scene() -> None:
-            stage = Stage({"embedding": np.array(embedding, np.float32)})
-            with pytest.raises(WrongAnswer, match="embedding") as caught:
-                await stage.infer()
-            assert caught.value.status == 503
-            assert stage.triton.calls == [*LOAD, INFER]
+    async def test_a_wrong_shape_or_number_is_no_answer(self, embedding: list[Any]) -> None:
+        stage = Stage({"embedding": np.array(embedding, np.float32)})
+        with pytest.raises(WrongAnswer, match="embedding") as caught:
+            await stage.infer()
+        assert caught.value.status == 503
+        assert stage.triton.calls == [*LOAD, INFER]
 
-        play(scene())
-
-    def test_a_missing_output_is_no_answer(self) -> None:
-        async def scene() -> None:
-            with pytest.raises(WrongAnswer, match="embedding"):
-                await Stage({"image_size": np.zeros((1, 2), np.int32)}, embedding=(2,)).infer()
-
-        play(scene())
+    async def test_a_missing_output_is_no_answer(self) -> None:
+        with pytest.raises(WrongAnswer, match="embedding"):
+            await Stage({"image_size": np.zeros((1, 2), np.int32)}, embedding=(2,)).infer()
 
     @pytest.mark.parametrize("faces", [0, 1, 300])
-    def test_sizes_that_vary_may_be_any(self, faces: int) -> None:
-        async def scene() -> None:
-            boxes = np.zeros((1, faces, 4), np.float32)
-            assert (await Stage({"boxes": boxes}, boxes=(-1, 4)).infer())["boxes"] is boxes
+    async def test_sizes_that_vary_may_be_any(self, faces: int) -> None:
+        boxes = np.zeros((1, faces, 4), np.float32)
+        assert (await Stage({"boxes": boxes}, boxes=(-1, 4)).infer())["boxes"] is boxes
 
-        play(scene())
-
-    def test_numbers_are_checked_where_they_can_be_wrong_only(self) -> None:
-        async def scene() -> None:
-            answer = {"text": np.array([b"a"], np.object_), "image_size": np.array([[1, 2]], np.int32)}
-            assert await Stage(answer, text=(), image_size=(2,)).infer() is answer
-
-        play(scene())
+    async def test_numbers_are_checked_where_they_can_be_wrong_only(self) -> None:
+        answer = {"text": np.array([b"a"], np.object_), "image_size": np.array([[1, 2]], np.int32)}
+        assert await Stage(answer, text=(), image_size=(2,)).infer() is answer

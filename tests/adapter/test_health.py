@@ -15,7 +15,7 @@ from adapter.preparation.door import Preparation
 from adapter.protocol import Part, TaskName, TypeName
 from adapter.registry import Registry
 from adapter.triton import Triton
-from tests.support.clock import play, settle
+from tests.support.clock import settle
 from tests.support.triton import FakePreparation, FakeTriton
 
 VISUAL = Part(TaskName.CLIP, TypeName.VISUAL, "m")
@@ -62,94 +62,70 @@ def _scene_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class TestPreloading:
-    def test_without_anything_to_preload_it_is_well_from_the_start(self) -> None:
-        async def scene() -> None:
-            stage = Stage()
-            assert stage.health.trouble is None
-            async with watched(stage) as seen:
-                assert seen.trouble is None
-            assert stage.preparation.prepared == []
+    async def test_without_anything_to_preload_it_is_well_from_the_start(self) -> None:
+        stage = Stage()
+        assert stage.health.trouble is None
+        async with watched(stage) as seen:
+            assert seen.trouble is None
+        assert stage.preparation.prepared == []
 
-        play(scene())
+    async def test_it_is_not_well_until_everything_is_preloaded(self) -> None:
+        stage = Stage(VISUAL, TEXTUAL)
+        stage.triton.open.clear()
+        assert stage.health.trouble == "models are being loaded"
+        async with watched(stage) as seen:
+            assert seen.trouble == "models are being loaded"
+            stage.triton.open.set()
+            await settle()
+            assert seen.trouble is None
+        assert sorted(part.type for part in stage.preparation.prepared) == ["textual", "visual"]
 
-    def test_it_is_not_well_until_everything_is_preloaded(self) -> None:
-        async def scene() -> None:
-            stage = Stage(VISUAL, TEXTUAL)
-            stage.triton.open.clear()
-            assert stage.health.trouble == "models are being loaded"
-            async with watched(stage) as seen:
-                assert seen.trouble == "models are being loaded"
-                stage.triton.open.set()
-                await settle()
-                assert seen.trouble is None
-            assert sorted(part.type for part in stage.preparation.prepared) == ["textual", "visual"]
-
-        play(scene())
-
-    def test_a_model_that_cannot_be_had_is_tried_again(self) -> None:
-        async def scene() -> None:
-            stage = Stage(VISUAL)
-            stage.preparation.faults = [ModelUnavailable("no network"), ModelUnavailable("no network")]
-            async with watched(stage) as seen:
-                await asyncio.sleep(2 * PRELOAD_RETRY_S - 1)
-                assert (seen.trouble, len(stage.preparation.prepared)) == ("models are being loaded", 2)
-                await asyncio.sleep(2)
-                assert (seen.trouble, len(stage.preparation.prepared)) == (None, 3)
-
-        play(scene())
+    async def test_a_model_that_cannot_be_had_is_tried_again(self) -> None:
+        stage = Stage(VISUAL)
+        stage.preparation.faults = [ModelUnavailable("no network"), ModelUnavailable("no network")]
+        async with watched(stage) as seen:
+            await asyncio.sleep(2 * PRELOAD_RETRY_S - 1)
+            assert (seen.trouble, len(stage.preparation.prepared)) == ("models are being loaded", 2)
+            await asyncio.sleep(2)
+            assert (seen.trouble, len(stage.preparation.prepared)) == (None, 3)
 
 
 class TestTriton:
-    def test_a_short_absence_is_not_told(self) -> None:
-        async def scene() -> None:
-            async with watched(stage := Stage()) as seen:
-                stage.triton.up = [False]
-                await asyncio.sleep(GRACE_S - PROBE_S)
-                assert seen.trouble is None
-
-        play(scene())
-
-    def test_a_long_absence_is_told_until_it_is_back(self) -> None:
-        async def scene() -> None:
-            async with watched(stage := Stage()) as seen:
-                stage.triton.up = [False]
-                await asyncio.sleep(GRACE_S + PROBE_S)
-                assert seen.trouble == "the inference engine is down"
-                stage.triton.up = [True]
-                await asyncio.sleep(PROBE_S)
-                assert seen.trouble is None
-
-        play(scene())
-
-    def test_what_is_being_loaded_is_told_before_what_is_down(self) -> None:
-        async def scene() -> None:
-            stage = Stage(VISUAL)
-            stage.triton.open.clear()
+    async def test_a_short_absence_is_not_told(self) -> None:
+        async with watched(stage := Stage()) as seen:
             stage.triton.up = [False]
-            async with watched(stage) as seen:
-                await asyncio.sleep(GRACE_S + PROBE_S)
-                assert seen.trouble == "models are being loaded"
+            await asyncio.sleep(GRACE_S - PROBE_S)
+            assert seen.trouble is None
 
-        play(scene())
+    async def test_a_long_absence_is_told_until_it_is_back(self) -> None:
+        async with watched(stage := Stage()) as seen:
+            stage.triton.up = [False]
+            await asyncio.sleep(GRACE_S + PROBE_S)
+            assert seen.trouble == "the inference engine is down"
+            stage.triton.up = [True]
+            await asyncio.sleep(PROBE_S)
+            assert seen.trouble is None
+
+    async def test_what_is_being_loaded_is_told_before_what_is_down(self) -> None:
+        stage = Stage(VISUAL)
+        stage.triton.open.clear()
+        stage.triton.up = [False]
+        async with watched(stage) as seen:
+            await asyncio.sleep(GRACE_S + PROBE_S)
+            assert seen.trouble == "models are being loaded"
 
 
 class TestIdling:
-    def test_idle_models_are_unloaded_at_every_turn_but_preloaded_ones(self) -> None:
-        async def scene() -> None:
-            async with watched(stage := Stage(VISUAL, ttl_s=300, poll_s=10)):
-                await asyncio.sleep(35)
-            assert stage.registry.unloads == [(300, (VISUAL,))] * 3
-
-        play(scene())
+    async def test_idle_models_are_unloaded_at_every_turn_but_preloaded_ones(self) -> None:
+        async with watched(stage := Stage(VISUAL, ttl_s=300, poll_s=10)):
+            await asyncio.sleep(35)
+        assert stage.registry.unloads == [(300, (VISUAL,))] * 3
 
     @pytest.mark.parametrize("ttl_s", [0, -1])
-    def test_without_a_time_limit_models_stay(self, ttl_s: float) -> None:
-        async def scene() -> None:
-            async with watched(stage := Stage(ttl_s=ttl_s)):
-                await asyncio.sleep(1000)
-            assert stage.registry.unloads == []
-
-        play(scene())
+    async def test_without_a_time_limit_models_stay(self, ttl_s: float) -> None:
+        async with watched(stage := Stage(ttl_s=ttl_s)):
+            await asyncio.sleep(1000)
+        assert stage.registry.unloads == []
 
 
 def test_a_triton_that_does_not_answer_is_down() -> None:

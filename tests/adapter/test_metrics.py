@@ -96,36 +96,28 @@ class TestRequests:
 
 
 class TestModels:
-    def test_loads_heals_and_unloads_are_counted(self) -> None:
+    async def test_loads_heals_and_unloads_are_counted(self) -> None:
         metrics = Metrics()
 
-        async def scene() -> None:
-            registry = Registry(cast("Triton", FakeTriton()), cast("Preparation", FakePreparation()), metrics)
-            first = await registry.get(PART)
-            assert value(metrics, "model_loaded", **LABELS) == 1
-            second = await registry.heal(PART, first, "m.visual.step")
-            await registry.heal(PART, first, "m.visual.step")  # noticed by another request, later
-            await registry.reload(PART, second)
-            await registry.unload_idle(-1, ())
-
-        play(scene())
+        registry = Registry(cast("Triton", FakeTriton()), cast("Preparation", FakePreparation()), metrics)
+        first = await registry.get(PART)
+        assert value(metrics, "model_loaded", **LABELS) == 1
+        second = await registry.heal(PART, first, "m.visual.step")
+        await registry.heal(PART, first, "m.visual.step")  # noticed by another request, later
+        await registry.reload(PART, second)
+        await registry.unload_idle(-1, ())
         assert value(metrics, "heals_total", **LABELS) == 1
         assert value(metrics, "reloads_total", **LABELS) == 1
         assert value(metrics, "load_seconds_count", **LABELS) == 3
         assert value(metrics, "unload_seconds_count", **LABELS) == 1
         assert value(metrics, "model_loaded", **LABELS) is None
 
-    def test_a_model_that_cannot_be_had_is_a_failure_without_its_name(self) -> None:
+    async def test_a_model_that_cannot_be_had_is_a_failure_without_its_name(self) -> None:
         metrics, preparation = Metrics(), FakePreparation()
         preparation.faults = [ModelUnavailable("no network")]
 
-        async def scene() -> None:
-            with pytest.raises(ModelUnavailable):
-                await Registry(cast("Triton", FakeTriton()), cast("Preparation", preparation), metrics).get(
-                    PART
-                )
-
-        play(scene())
+        with pytest.raises(ModelUnavailable):
+            await Registry(cast("Triton", FakeTriton()), cast("Preparation", preparation), metrics).get(PART)
         assert value(metrics, "load_failures_total") == 1
         assert value(metrics, "load_seconds_count", **LABELS) is None
 

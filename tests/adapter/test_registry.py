@@ -10,7 +10,7 @@ from adapter.preparation.door import Preparation, Prepared
 from adapter.protocol import Part, TaskName, TypeName
 from adapter.registry import REFUSED_S, RETRY_S, Registry
 from adapter.triton import Gone, NotLoaded, Triton, TritonError
-from tests.support.clock import play, settle
+from tests.support.clock import settle
 from tests.support.triton import FakePreparation, FakeTriton, error_of
 
 PART = Part(TaskName.CLIP, TypeName.VISUAL, "m")
@@ -37,278 +37,212 @@ def now() -> float:
 
 
 class TestLoading:
-    def test_the_first_to_ask_loads_and_the_others_wait(self) -> None:
-        async def scene() -> None:
-            stage = Stage()
-            first, *others = await stage.get_many()
-            assert isinstance(first, Prepared)
-            assert all(other is first for other in others)
-            assert stage.preparation.prepared == [PART]
-            assert stage.triton.calls == LOAD, "steps first, the public model last"
-            assert await stage.registry.get(PART) is first
-            assert stage.triton.calls == LOAD
+    async def test_the_first_to_ask_loads_and_the_others_wait(self) -> None:
+        stage = Stage()
+        first, *others = await stage.get_many()
+        assert isinstance(first, Prepared)
+        assert all(other is first for other in others)
+        assert stage.preparation.prepared == [PART]
+        assert stage.triton.calls == LOAD, "steps first, the public model last"
+        assert await stage.registry.get(PART) is first
+        assert stage.triton.calls == LOAD
 
-        play(scene())
+    async def test_another_model_does_not_wait_for_a_load(self) -> None:
+        stage = Stage()
+        await stage.registry.get(OTHER)
+        stage.triton.open.clear()
+        slow = asyncio.create_task(stage.registry.get(PART))
+        await settle()
+        assert (await stage.registry.get(OTHER)).model == "m.textual"
+        assert not slow.done()
+        stage.triton.open.set()
+        await slow
 
-    def test_another_model_does_not_wait_for_a_load(self) -> None:
-        async def scene() -> None:
-            stage = Stage()
-            await stage.registry.get(OTHER)
-            stage.triton.open.clear()
-            slow = asyncio.create_task(stage.registry.get(PART))
-            await settle()
-            assert (await stage.registry.get(OTHER)).model == "m.textual"
-            assert not slow.done()
-            stage.triton.open.set()
-            await slow
+    async def test_a_failed_load_is_told_to_all_and_tried_again_by_the_next_request(self) -> None:
+        stage = Stage()
+        stage.triton.faults["load m.visual"] = [TritonError("out of memory")]
+        error = error_of(await stage.get_many())
+        assert type(error) is ModelUnavailable
+        assert "out of memory" in str(error)
+        assert (await stage.registry.get(PART)).model == "m.visual"
+        assert stage.preparation.prepared == [PART, PART]
+        assert stage.triton.calls == LOAD * 2
 
-        play(scene())
+    async def test_a_failed_preparation_is_tried_again_by_the_next_request(self) -> None:
+        stage = Stage()
+        stage.preparation.faults = [ModelUnavailable("the disk is full")]
+        assert type(error_of(await stage.get_many())) is ModelUnavailable
+        assert (await stage.registry.get(PART)).model == "m.visual"
+        assert stage.triton.calls == LOAD
 
-    def test_a_failed_load_is_told_to_all_and_tried_again_by_the_next_request(self) -> None:
-        async def scene() -> None:
-            stage = Stage()
-            stage.triton.faults["load m.visual"] = [TritonError("out of memory")]
-            error = error_of(await stage.get_many())
-            assert type(error) is ModelUnavailable
-            assert "out of memory" in str(error)
-            assert (await stage.registry.get(PART)).model == "m.visual"
-            assert stage.preparation.prepared == [PART, PART]
-            assert stage.triton.calls == LOAD * 2
-
-        play(scene())
-
-    def test_a_failed_preparation_is_tried_again_by_the_next_request(self) -> None:
-        async def scene() -> None:
-            stage = Stage()
-            stage.preparation.faults = [ModelUnavailable("the disk is full")]
-            assert type(error_of(await stage.get_many())) is ModelUnavailable
-            assert (await stage.registry.get(PART)).model == "m.visual"
-            assert stage.triton.calls == LOAD
-
-        play(scene())
-
-    def test_a_refused_model_is_not_looked_at_again_for_some_time(self) -> None:
-        async def scene() -> None:
-            stage = Stage()
-            stage.preparation.faults = [ModelRefused("no encoder"), ModelRefused("still none")]
-            assert type(error_of(await stage.get_many())) is ModelRefused
-            await asyncio.sleep(REFUSED_S - 1)
-            with pytest.raises(ModelRefused, match="no encoder"):
-                await stage.registry.get(PART)
-            assert stage.preparation.prepared == [PART], "it was looked at again"
-            await asyncio.sleep(2)
-            with pytest.raises(ModelRefused, match="still none"):
-                await stage.registry.get(PART)
-            await asyncio.sleep(REFUSED_S + 1)
-            assert (await stage.registry.get(PART)).model == "m.visual"
-
-        play(scene())
-
-    def test_loading_waits_while_triton_is_away(self) -> None:
-        async def scene() -> None:
-            stage = Stage()
-            stage.triton.faults["load m.visual"] = [Gone("refused"), Gone("refused"), Gone("reset")]
-            assert all(isinstance(result, Prepared) for result in await stage.get_many())
-            assert stage.preparation.prepared == [PART]
-            assert stage.triton.calls == LOAD * 4, "a Triton that is back has nothing loaded"
-            assert now() == pytest.approx(3 * RETRY_S)
-
-        play(scene())
-
-    def test_a_waiter_that_gives_up_does_not_cancel_the_load(self) -> None:
-        async def scene() -> None:
-            stage = Stage()
-            stage.triton.open.clear()
-            impatient, patient = (asyncio.create_task(stage.registry.get(PART)) for _ in range(2))
-            await settle()
-            impatient.cancel()
-            await asyncio.wait([impatient])
-            assert impatient.cancelled()
-            stage.triton.open.set()
-            assert (await patient).model == "m.visual"
-            assert stage.triton.calls == LOAD
-
-        play(scene())
-
-    def test_a_load_that_nobody_waits_for_any_more_is_finished(self) -> None:
-        async def scene() -> None:
-            stage = Stage()
-            stage.triton.open.clear()
-            only = asyncio.create_task(stage.registry.get(PART))
-            await settle()
-            only.cancel()
-            stage.triton.open.set()
-            await settle()
-            assert stage.triton.calls == LOAD
+    async def test_a_refused_model_is_not_looked_at_again_for_some_time(self) -> None:
+        stage = Stage()
+        stage.preparation.faults = [ModelRefused("no encoder"), ModelRefused("still none")]
+        assert type(error_of(await stage.get_many())) is ModelRefused
+        await asyncio.sleep(REFUSED_S - 1)
+        with pytest.raises(ModelRefused, match="no encoder"):
             await stage.registry.get(PART)
-            assert stage.triton.calls == LOAD
+        assert stage.preparation.prepared == [PART], "it was looked at again"
+        await asyncio.sleep(2)
+        with pytest.raises(ModelRefused, match="still none"):
+            await stage.registry.get(PART)
+        await asyncio.sleep(REFUSED_S + 1)
+        assert (await stage.registry.get(PART)).model == "m.visual"
 
-        play(scene())
+    async def test_loading_waits_while_triton_is_away(self) -> None:
+        stage = Stage()
+        stage.triton.faults["load m.visual"] = [Gone("refused"), Gone("refused"), Gone("reset")]
+        assert all(isinstance(result, Prepared) for result in await stage.get_many())
+        assert stage.preparation.prepared == [PART]
+        assert stage.triton.calls == LOAD * 4, "a Triton that is back has nothing loaded"
+        assert now() == pytest.approx(3 * RETRY_S)
 
-    def test_closing_ends_what_is_under_way(self) -> None:
-        async def scene() -> None:
-            stage = Stage()
-            stage.triton.open.clear()
-            waiting = asyncio.create_task(stage.registry.get(PART))
-            await settle()
-            await stage.registry.close()
-            await asyncio.wait([waiting])
-            assert waiting.cancelled()
+    async def test_a_waiter_that_gives_up_does_not_cancel_the_load(self) -> None:
+        stage = Stage()
+        stage.triton.open.clear()
+        impatient, patient = (asyncio.create_task(stage.registry.get(PART)) for _ in range(2))
+        await settle()
+        impatient.cancel()
+        await asyncio.wait([impatient])
+        assert impatient.cancelled()
+        stage.triton.open.set()
+        assert (await patient).model == "m.visual"
+        assert stage.triton.calls == LOAD
 
-        play(scene())
+    async def test_a_load_that_nobody_waits_for_any_more_is_finished(self) -> None:
+        stage = Stage()
+        stage.triton.open.clear()
+        only = asyncio.create_task(stage.registry.get(PART))
+        await settle()
+        only.cancel()
+        stage.triton.open.set()
+        await settle()
+        assert stage.triton.calls == LOAD
+        await stage.registry.get(PART)
+        assert stage.triton.calls == LOAD
+
+    async def test_closing_ends_what_is_under_way(self) -> None:
+        stage = Stage()
+        stage.triton.open.clear()
+        waiting = asyncio.create_task(stage.registry.get(PART))
+        await settle()
+        await stage.registry.close()
+        await asyncio.wait([waiting])
+        assert waiting.cancelled()
 
 
 class TestRecovery:
-    def test_a_lost_model_is_loaded_again_once_for_all_that_notice(self) -> None:
-        async def scene() -> None:
-            stage = Stage()
-            lost = await stage.registry.get(PART)
-            results = await asyncio.gather(*(stage.registry.reload(PART, lost) for _ in range(5)))
-            assert stage.triton.calls == LOAD * 2
-            assert all(result is results[0] for result in results)
-            assert await stage.registry.get(PART) is results[0]
-            assert await stage.registry.reload(PART, lost) is results[0], "who notices late gets the new one"
-            assert stage.triton.calls == LOAD * 2
+    async def test_a_lost_model_is_loaded_again_once_for_all_that_notice(self) -> None:
+        stage = Stage()
+        lost = await stage.registry.get(PART)
+        results = await asyncio.gather(*(stage.registry.reload(PART, lost) for _ in range(5)))
+        assert stage.triton.calls == LOAD * 2
+        assert all(result is results[0] for result in results)
+        assert await stage.registry.get(PART) is results[0]
+        assert await stage.registry.reload(PART, lost) is results[0], "who notices late gets the new one"
+        assert stage.triton.calls == LOAD * 2
 
-        play(scene())
+    async def test_a_dead_process_is_replaced_once_for_all_that_notice(self) -> None:
+        stage = Stage()
+        ill = await stage.registry.get(PART)
+        await asyncio.gather(*(stage.registry.heal(PART, ill, "m.visual.step") for _ in range(5)))
+        await stage.registry.heal(PART, ill, "m.visual.step")
+        assert stage.triton.calls == [*LOAD, "unload m.visual.step", *LOAD]
 
-    def test_a_dead_process_is_replaced_once_for_all_that_notice(self) -> None:
-        async def scene() -> None:
-            stage = Stage()
-            ill = await stage.registry.get(PART)
-            await asyncio.gather(*(stage.registry.heal(PART, ill, "m.visual.step") for _ in range(5)))
-            await stage.registry.heal(PART, ill, "m.visual.step")
-            assert stage.triton.calls == [*LOAD, "unload m.visual.step", *LOAD]
+    async def test_a_process_that_dies_twice_is_replaced_twice(self) -> None:
+        stage = Stage()
+        first = await stage.registry.get(PART)
+        second = await stage.registry.heal(PART, first, "m.visual.step")
+        await stage.registry.heal(PART, second, "m.visual.step")
+        assert stage.triton.calls.count("unload m.visual.step") == 2
 
-        play(scene())
-
-    def test_a_process_that_dies_twice_is_replaced_twice(self) -> None:
-        async def scene() -> None:
-            stage = Stage()
-            first = await stage.registry.get(PART)
-            second = await stage.registry.heal(PART, first, "m.visual.step")
-            await stage.registry.heal(PART, second, "m.visual.step")
-            assert stage.triton.calls.count("unload m.visual.step") == 2
-
-        play(scene())
-
-    def test_who_asks_while_a_model_is_healed_waits_for_it(self) -> None:
-        async def scene() -> None:
-            stage = Stage()
-            ill = await stage.registry.get(PART)
-            stage.triton.open.clear()
-            healing = asyncio.create_task(stage.registry.heal(PART, ill, "m.visual.step"))
-            await settle()
-            asking = asyncio.create_task(stage.registry.get(PART))
-            await settle()
-            assert not asking.done()
-            stage.triton.open.set()
-            assert await asking is await healing is not ill
-
-        play(scene())
+    async def test_who_asks_while_a_model_is_healed_waits_for_it(self) -> None:
+        stage = Stage()
+        ill = await stage.registry.get(PART)
+        stage.triton.open.clear()
+        healing = asyncio.create_task(stage.registry.heal(PART, ill, "m.visual.step"))
+        await settle()
+        asking = asyncio.create_task(stage.registry.get(PART))
+        await settle()
+        assert not asking.done()
+        stage.triton.open.set()
+        assert await asking is await healing is not ill
 
     @pytest.mark.parametrize("fault", [Gone("refused"), NotLoaded("unknown model")])
-    def test_healing_goes_on_where_there_is_nothing_to_unload(self, fault: TritonError) -> None:
-        async def scene() -> None:
-            stage = Stage()
-            ill = await stage.registry.get(PART)
-            stage.triton.faults["unload m.visual.step"] = [fault]
+    async def test_healing_goes_on_where_there_is_nothing_to_unload(self, fault: TritonError) -> None:
+        stage = Stage()
+        ill = await stage.registry.get(PART)
+        stage.triton.faults["unload m.visual.step"] = [fault]
+        await stage.registry.heal(PART, ill, "m.visual.step")
+        assert stage.triton.calls == [*LOAD, "unload m.visual.step", *LOAD]
+
+    async def test_a_model_that_cannot_be_unloaded_is_unavailable(self) -> None:
+        stage = Stage()
+        ill = await stage.registry.get(PART)
+        stage.triton.faults["unload m.visual.step"] = [TritonError("busy")]
+        with pytest.raises(ModelUnavailable, match="busy"):
             await stage.registry.heal(PART, ill, "m.visual.step")
-            assert stage.triton.calls == [*LOAD, "unload m.visual.step", *LOAD]
 
-        play(scene())
-
-    def test_a_model_that_cannot_be_unloaded_is_unavailable(self) -> None:
-        async def scene() -> None:
-            stage = Stage()
-            ill = await stage.registry.get(PART)
-            stage.triton.faults["unload m.visual.step"] = [TritonError("busy")]
-            with pytest.raises(ModelUnavailable, match="busy"):
-                await stage.registry.heal(PART, ill, "m.visual.step")
-
-        play(scene())
-
-    def test_a_failed_recovery_is_tried_again_by_the_next_request(self) -> None:
-        async def scene() -> None:
-            stage = Stage()
-            lost = await stage.registry.get(PART)
-            stage.triton.faults["load m.visual"] = [TritonError("out of memory")]
-            with pytest.raises(ModelUnavailable):
-                await stage.registry.reload(PART, lost)
-            assert (await stage.registry.get(PART)).model == "m.visual"
-
-        play(scene())
+    async def test_a_failed_recovery_is_tried_again_by_the_next_request(self) -> None:
+        stage = Stage()
+        lost = await stage.registry.get(PART)
+        stage.triton.faults["load m.visual"] = [TritonError("out of memory")]
+        with pytest.raises(ModelUnavailable):
+            await stage.registry.reload(PART, lost)
+        assert (await stage.registry.get(PART)).model == "m.visual"
 
 
 class TestIdling:
-    def test_an_idle_model_is_unloaded_and_loaded_again_when_it_is_asked_for(self) -> None:
-        async def scene() -> None:
-            stage = Stage()
-            async with stage.registry.use(PART):
-                pass
-            await stage.registry.unload_idle(IDLE_S, keep=())
-            assert stage.triton.calls == [*LOAD, "unload m.visual", "unload m.visual.step"]
-            await stage.registry.get(PART)
-            assert stage.triton.calls[4:] == LOAD
+    async def test_an_idle_model_is_unloaded_and_loaded_again_when_it_is_asked_for(self) -> None:
+        stage = Stage()
+        async with stage.registry.use(PART):
+            pass
+        await stage.registry.unload_idle(IDLE_S, keep=())
+        assert stage.triton.calls == [*LOAD, "unload m.visual", "unload m.visual.step"]
+        await stage.registry.get(PART)
+        assert stage.triton.calls[4:] == LOAD
 
-        play(scene())
+    async def test_a_model_that_was_used_a_moment_ago_stays(self) -> None:
+        stage = Stage()
+        async with stage.registry.use(PART):
+            pass
+        await stage.registry.unload_idle(1000, keep=())
+        assert stage.triton.calls == LOAD
 
-    def test_a_model_that_was_used_a_moment_ago_stays(self) -> None:
-        async def scene() -> None:
-            stage = Stage()
-            async with stage.registry.use(PART):
-                pass
-            await stage.registry.unload_idle(1000, keep=())
-            assert stage.triton.calls == LOAD
+    async def test_a_model_stays_while_it_is_in_use_or_to_be_kept(self) -> None:
+        stage = Stage()
+        await stage.registry.get(OTHER)
+        async with stage.registry.use(PART):
+            await stage.registry.unload_idle(IDLE_S, keep=(OTHER,))
+        assert not [call for call in stage.triton.calls if call.startswith("unload")]
 
-        play(scene())
+    async def test_a_model_that_is_being_loaded_is_not_unloaded(self) -> None:
+        stage = Stage()
+        stage.triton.open.clear()
+        loading = asyncio.create_task(stage.registry.get(PART))
+        await settle()
+        await stage.registry.unload_idle(IDLE_S, keep=())
+        stage.triton.open.set()
+        await loading
+        assert stage.triton.calls == LOAD
 
-    def test_a_model_stays_while_it_is_in_use_or_to_be_kept(self) -> None:
-        async def scene() -> None:
-            stage = Stage()
-            await stage.registry.get(OTHER)
-            async with stage.registry.use(PART):
-                await stage.registry.unload_idle(IDLE_S, keep=(OTHER,))
-            assert not [call for call in stage.triton.calls if call.startswith("unload")]
+    async def test_who_asks_for_a_model_while_it_is_unloaded_waits_and_loads_it(self) -> None:
+        stage = Stage()
+        await stage.registry.get(PART)
+        stage.triton.open.clear()
+        unloading = asyncio.create_task(stage.registry.unload_idle(IDLE_S, keep=()))
+        await settle()
+        asking = asyncio.create_task(stage.registry.get(PART))
+        await settle()
+        assert stage.triton.calls == [*LOAD, "unload m.visual"], "it is loaded while it is unloaded"
+        stage.triton.open.set()
+        await asyncio.gather(unloading, asking)
+        assert stage.triton.calls == [*LOAD, "unload m.visual", "unload m.visual.step", *LOAD]
 
-        play(scene())
-
-    def test_a_model_that_is_being_loaded_is_not_unloaded(self) -> None:
-        async def scene() -> None:
-            stage = Stage()
-            stage.triton.open.clear()
-            loading = asyncio.create_task(stage.registry.get(PART))
-            await settle()
-            await stage.registry.unload_idle(IDLE_S, keep=())
-            stage.triton.open.set()
-            await loading
-            assert stage.triton.calls == LOAD
-
-        play(scene())
-
-    def test_who_asks_for_a_model_while_it_is_unloaded_waits_and_loads_it(self) -> None:
-        async def scene() -> None:
-            stage = Stage()
-            await stage.registry.get(PART)
-            stage.triton.open.clear()
-            unloading = asyncio.create_task(stage.registry.unload_idle(IDLE_S, keep=()))
-            await settle()
-            asking = asyncio.create_task(stage.registry.get(PART))
-            await settle()
-            assert stage.triton.calls == [*LOAD, "unload m.visual"], "it is loaded while it is unloaded"
-            stage.triton.open.set()
-            await asyncio.gather(unloading, asking)
-            assert stage.triton.calls == [*LOAD, "unload m.visual", "unload m.visual.step", *LOAD]
-
-        play(scene())
-
-    def test_a_triton_that_is_away_has_unloaded_everything(self) -> None:
-        async def scene() -> None:
-            stage = Stage()
-            await stage.registry.get(PART)
-            stage.triton.faults["unload m.visual"] = [Gone("refused")]
-            await stage.registry.unload_idle(IDLE_S, keep=())
-            await stage.registry.get(PART)
-            assert stage.triton.calls == [*LOAD, "unload m.visual", *LOAD]
-
-        play(scene())
+    async def test_a_triton_that_is_away_has_unloaded_everything(self) -> None:
+        stage = Stage()
+        await stage.registry.get(PART)
+        stage.triton.faults["unload m.visual"] = [Gone("refused")]
+        await stage.registry.unload_idle(IDLE_S, keep=())
+        await stage.registry.get(PART)
+        assert stage.triton.calls == [*LOAD, "unload m.visual", *LOAD]
