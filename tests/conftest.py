@@ -14,20 +14,22 @@ from filelock import FileLock
 from tests.support import golden
 from tests.support.asking import EVERYTHING
 from tests.support.clock import play
+from tests.support.scheduling import ByService
 from tests.support.server import NewState, Server
 from tests.support.shared import SHARED
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """For `--dist loadgroup`: the tests of the shared service stay together, and else those of a file.
+    """Long ones come first, so that no process is left alone with them in the end."""
+    items.sort(
+        key=lambda item: (item.path.parent.name != "triton", item.get_closest_marker("triton") is None)
+    )
 
-    Those of faults, which break a service of their own, go wherever there is room. Long ones come first.
-    """
-    for item in items:
-        if item.path.parent.name != "faults":
-            shares = "server" in getattr(item, "fixturenames", ())
-            item.add_marker(pytest.mark.xdist_group("server" if shares else item.nodeid.partition("::")[0]))
-    items.sort(key=lambda item: item.get_closest_marker("triton") is None)
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByService:
+    config.option.loadscopereorder = False  # that is done above
+    return ByService(config, log)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -81,16 +81,6 @@ def _app(engine: FakeEngine, health: FakeHealth, **options: Any) -> Any:
     )
 
 
-def test_the_root_says_what_immichs_own_service_says(client: TestClient) -> None:
-    assert client.get("/").json() == {"message": "Immich ML"}
-
-
-def test_ping_is_pong_in_plain_text(client: TestClient) -> None:
-    answer = client.get("/ping")
-    assert (answer.status_code, answer.text) == (200, "pong")
-    assert answer.headers["content-type"].startswith("text/plain")
-
-
 def test_ping_tells_why_predictions_cannot_be_served(client: TestClient, health: FakeHealth) -> None:
     health.trouble = "models are being loaded"
     answer = client.get("/ping")
@@ -156,10 +146,6 @@ def test_a_picture_sent_as_a_plain_field_is_refused(client: TestClient) -> None:
     answer = client.post("/predict", data={"entries": VISUAL, "image": "x"})
     assert answer.status_code == 422
     assert answer.json()["detail"][0]["loc"] == ["body", "image"]
-
-
-def test_json_instead_of_a_form_lacks_entries(client: TestClient) -> None:
-    assert client.post("/predict", json={"entries": VISUAL}).status_code == 422
 
 
 @pytest.mark.parametrize(

@@ -49,11 +49,6 @@ def test_a_form_is_read_in_chunks_of_any_size(size: int) -> None:
     assert read(*chunks, b"") == {"entries": "{}", "image": PICTURE}
 
 
-def test_a_form_is_read_wherever_it_is_cut() -> None:
-    for cut in range(len(NODE)):
-        assert read(NODE[:cut], NODE[cut:]) == {"entries": "{}", "image": PICTURE}
-
-
 @given(
     fields=st.lists(st.tuples(st.sampled_from(["a", "b", "image"]), st.booleans(), st.binary(max_size=60))),
     cuts=st.lists(st.integers(0, 600), max_size=6),

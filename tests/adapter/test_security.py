@@ -3,7 +3,6 @@
 import logging
 import os
 import shlex
-import shutil
 import subprocess
 import sys
 from ipaddress import ip_address, ip_network
@@ -19,6 +18,7 @@ from adapter.errors import SetupError
 from adapter.metrics import Metrics
 from adapter.security import check_certificate, client_address, protect
 from adapter.settings import Settings, load
+from tests.support.certificates import make_certificate
 
 TOKEN = "correct-horse-battery-staple"
 NOT_FOUND = (404, '{"detail":"Not Found"}')
@@ -170,7 +170,7 @@ def test_the_client_is_the_last_address_that_a_trusted_proxy_did_not_make_up(
 class TestCertificate:
     @pytest.fixture
     def pair(self, tmp_path: Path) -> tuple[Path, Path]:
-        return _make_pair(tmp_path, "one")
+        return make_certificate(tmp_path, "one")
 
     def test_a_pair_that_fits_is_taken_and_so_is_none(self, pair: tuple[Path, Path]) -> None:
         check_certificate(*pair)
@@ -187,7 +187,7 @@ class TestCertificate:
             check_certificate(pair[0], tmp_path / "nowhere.pem")
 
     def test_the_key_of_another_certificate_is_refused(self, pair: tuple[Path, Path], tmp_path: Path) -> None:
-        _, other = _make_pair(tmp_path, "two")
+        _, other = make_certificate(tmp_path, "two")
         with pytest.raises(SetupError, match="KEY_VALUES_MISMATCH"):
             check_certificate(pair[0], other)
 
@@ -222,14 +222,3 @@ def _on_a_terminal(*command: str, certificate: Path, key: Path) -> str:
         timeout=60,
     )
     return done.stdout
-
-
-def _make_pair(folder: Path, name: str) -> tuple[Path, Path]:
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl is not installed here, which makes the certificates")
-    certificate, key = folder / f"{name}.crt", folder / f"{name}.key"
-    command = (
-        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=test"
-    )
-    subprocess.run([*command.split(), "-keyout", key, "-out", certificate], check=True, capture_output=True)
-    return certificate, key

@@ -18,7 +18,6 @@ from adapter.preparation.graphs.rewrite import Recipe, rewrite
 from adapter.preparation.triton_models.faces import DETECTION, RECOGNITION
 from demo.models.face_graphs import build
 from demo.models.faces import IDENTITIES, SKIN, draw_face
-from tests.support.shared import SHARED
 from transforms import faces
 
 MIN_SCORE = 0.7
@@ -131,15 +130,6 @@ def test_batching_of_both_graphs_can_be_proven(
     assert prepared.batchable, prepared.why_not
 
 
-def test_recognizer_takes_any_number_of_crops(models: Models) -> None:
-    crops = np.random.default_rng(0).integers(0, 256, (3, 112, 112, 3), dtype=np.uint8)
-    together = models.recognizer.run(None, {"input.1": tensor(crops, 127.5)})[0]
-    assert together.shape == (3, 512)
-    for crop, embedding in zip(crops, together, strict=True):
-        alone = models.recognizer.run(None, {"input.1": tensor(crop[None], 127.5)})[0][0]
-        assert np.allclose(alone, embedding, atol=1e-5)
-
-
 @pytest.mark.parametrize("size", [40, 50, 64, 80, 120, 170, 230, 310, 400])
 def test_a_face_of_any_size_is_found_once_where_it_is(size: int, models: Models) -> None:
     random = np.random.default_rng(size)
@@ -209,33 +199,3 @@ def test_an_identity_is_the_same_at_any_place_and_size(identity: int, models: Mo
 def test_gradients_and_other_shapes_are_no_faces(name: str, models: Models) -> None:
     pixels = (gradients() | skin_shapes())[name]
     assert not len(models.find(pixels).scores)
-
-
-def test_noise_is_no_face(models: Models) -> None:
-    random = np.random.default_rng(0)
-    for side in (640, 160, 80):
-        assert not len(models.find(random.integers(0, 256, (side, side, 3), dtype=np.uint8), 0.1).scores)
-
-
-def test_photos_have_no_drawn_faces(models: Models) -> None:
-    folder = SHARED / "golden/images"
-    if not folder.is_dir():
-        pytest.skip(f"no pictures in {folder}")
-    for name in ("astronaut.png", "t1.jpg", "coffee.png", "mask_blue.jpg", "no_time_for_that_tiny.gif"):
-        with Image.open(folder / name) as image:
-            pixels = np.asarray(image.convert("RGB"))
-        assert not len(models.find(pixels, 0.1).scores), name
-
-
-def test_faces_may_be_drawn_beyond_the_edge(models: Models) -> None:
-    pixels = plain(50, 60)
-    draw_face(pixels, (0, 0), 40, 1)
-    draw_face(pixels, (-100, 500), 40, 1)
-    assert pixels[1, 12].tolist() == list(SKIN)
-    assert (pixels[30:] == plain(20, 60)).all()
-
-
-@pytest.mark.parametrize("identity", [-1, IDENTITIES])
-def test_unknown_identities_are_refused(identity: int) -> None:
-    with pytest.raises(ValueError, match="identities 0 to 24"):
-        draw_face(plain(), (300, 300), 100, identity)

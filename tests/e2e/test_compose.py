@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from demo.models.clip import NAME
-from tests.support.compose import DOCKER_INIT, Stack, compose_command
+from tests.support.compose import DOCKER_INIT, START_TIMEOUT_S, Stack, compose_command
 from tests.support.shared import SHARED
 
 pytestmark = pytest.mark.triton
@@ -82,11 +82,11 @@ def test_without_models_and_without_network_the_demo_model_answers(stack: Stack)
 
 def test_no_request_fails_when_triton_crashes(stack: Stack, picture: bytes) -> None:
     started = stack.docker("inspect", "-f", "{{.State.StartedAt}}", stack.container("triton-cpu"))
-    with stack.under_load(NAME, picture) as outcomes:
-        stack.wait_for_answers(outcomes, 40)
+    with stack.load(NAME, picture) as load:
+        load.wait_for_answers(40, START_TIMEOUT_S)
         stack.inside("triton-cpu", KILL_TRITON)
-        stack.wait_for_answers(outcomes, 80)
-    assert set(outcomes) == {"200"}, outcomes
+        load.wait_for_answers(80, START_TIMEOUT_S)
+    assert set(load.outcomes) == {"200"}
     assert stack.docker("inspect", "-f", "{{.State.StartedAt}}", stack.container("triton-cpu")) != started
 
 
@@ -94,12 +94,12 @@ def test_no_request_fails_when_tritons_container_is_killed_and_started_again(
     stack: Stack, picture: bytes
 ) -> None:
     container = stack.container("triton-cpu")
-    with stack.under_load(NAME, picture) as outcomes:
-        stack.wait_for_answers(outcomes, 40)
+    with stack.load(NAME, picture) as load:
+        load.wait_for_answers(40, START_TIMEOUT_S)
         stack.docker("kill", container)  # Docker takes this for a wish, and does not start it again by itself
         stack.docker("start", container)
-        stack.wait_for_answers(outcomes, 80)
-    assert set(outcomes) == {"200"}, outcomes
+        load.wait_for_answers(80, START_TIMEOUT_S)
+    assert set(load.outcomes) == {"200"}
 
 
 def test_predictions_leave_nothing_behind(stack: Stack, picture: bytes) -> None:

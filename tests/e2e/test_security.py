@@ -1,11 +1,7 @@
 """Token, networks and TLS over the wire, right and wrong."""
 
 import json
-import os
-import shutil
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
@@ -13,8 +9,8 @@ from typing import Self
 import httpx
 import pytest
 
-from adapter.embedded import free_port
 from tests.support.asking import clip_entries
+from tests.support.certificates import make_certificate
 from tests.support.node import ask, needs_node
 from tests.support.server import NewState, Server
 
@@ -97,89 +93,43 @@ def test_the_log_does_not_know_the_token(guarded: Guarded) -> None:
     assert TOKEN[:-1] not in log
 
 
+@pytest.fixture(scope="module")
+def local(new_state: NewState) -> Iterator[Guarded]:
+    """A service behind a token, for clients of this host that use IPv4."""
+    networks = {"IMMICH_HOST": "[::]", "IMMICH_TRITON_ALLOWED_NETWORKS": "127.0.0.1/32"}
+    with Guarded(new_state(), None, IMMICH_TRITON_TOKEN=TOKEN, **networks) as running:
+        yield running
+
+
 @needs_node
-def test_immichs_own_client_keeps_the_token_path(state: Path) -> None:
-    with Guarded(state, IMMICH_TRITON_TOKEN=TOKEN) as server:
-        wrong, right = ask(f"{server.origin}/", f"{server.url}/", entries=ENTRIES, text="sunset")
+def test_immichs_own_client_keeps_the_token_path(local: Guarded) -> None:
+    wrong, right = ask(f"{local.origin}/", f"{local.url}/", entries=ENTRIES, text="sunset")
     assert (wrong["status"], right["status"], right["ping"]) == (404, 200, "pong")
     assert json.loads(right["body"]["clip"])
 
 
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A certificate for 127.0.0.1, signed by itself; its key is `server.key` beside it."""
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl is not installed here, which makes the certificate")
-    folder = tmp_path_factory.mktemp("tls")
-    subprocess.run(
-        [
-            *"openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2".split(),
-            *"-subj /CN=test -addext subjectAltName=IP:127.0.0.1".split(),
-            *("-keyout", folder / "server.key", "-out", folder / "server.crt"),
-        ],
-        check=True,
-        capture_output=True,
-    )
-    return folder / "server.crt"
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this host has no IPv6")
+def test_ipv4_clients_of_a_socket_for_both_are_told_apart(local: Guarded) -> None:
+    assert local.predict(ENTRIES, text="sunset").status_code == 200
+    assert httpx.post(f"http://[::1]:{local.port}/{TOKEN}/predict", data=FORM).status_code == 403
 
 
-class TestTls:
-    def test_https_is_answered_and_http_and_strangers_certificates_are_not(
-        self, certificate: Path, state: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        files = {
-            "IMMICH_TRITON_TLS_CERTIFICATE": str(certificate),
-            "IMMICH_TRITON_TLS_KEY": str(certificate.with_name("server.key")),
-        }
-        with monkeypatch.context() as environment:
-            environment.setenv("SSL_CERT_FILE", str(certificate))
-            server = Encrypted(state, None, **files)
-            server.__enter__()
-        try:
-            assert server.predict(ENTRIES, text="sunset").status_code == 200
-            with pytest.raises(httpx.ConnectError, match="self-signed"):
-                httpx.get(f"{server.url}/ping")
-            with pytest.raises(httpx.RemoteProtocolError):
-                httpx.get(f"http://127.0.0.1:{server.port}/ping")
-            assert server.client.get("/ping").text == "pong"
-            assert "URL: https://" in server.log.read_text()
-        finally:
-            server.__exit__()
-
-    def test_a_key_that_does_not_fit_ends_the_start_with_one_sentence(
-        self, certificate: Path, tmp_path: Path
-    ) -> None:
-        done = serve(tmp_path, IMMICH_TRITON_TLS_CERTIFICATE=str(certificate))
-        assert (
-            done
-            == "immich-triton: TLS needs a certificate and its key, each in a file: IMMICH_TRITON_TLS_KEY is not set."
-        )
-        done = serve(
-            tmp_path,
-            IMMICH_TRITON_TLS_CERTIFICATE=str(certificate),
-            IMMICH_TRITON_TLS_KEY=str(certificate),
-        )
-        assert done.startswith("immich-triton: TLS: ")
-
-
-def serve(state: Path, **variables: str) -> str:
-    """What a service says that ends at its start."""
-    environment = {"IMMICH_TRITON_STATE_FOLDER": str(state), "IMMICH_PORT": str(free_port()), **variables}
-    done = subprocess.run(
-        [sys.executable, "-m", "adapter", "serve"],
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.returncode == 1
-    return done.stderr.strip()
-
-
-def test_ipv4_clients_of_a_socket_for_both_are_told_apart(state: Path) -> None:
-    if not socket.has_dualstack_ipv6():
-        pytest.skip("this host has no IPv6")
-    networks = {"IMMICH_HOST": "[::]", "IMMICH_TRITON_ALLOWED_NETWORKS": "127.0.0.1/32"}
-    with Server(state, None, **networks) as server:
+def test_https_is_answered_and_http_and_strangers_certificates_are_not(
+    state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate, key = make_certificate(tmp_path, "server")
+    files = {"IMMICH_TRITON_TLS_CERTIFICATE": str(certificate), "IMMICH_TRITON_TLS_KEY": str(key)}
+    with monkeypatch.context() as environment:
+        environment.setenv("SSL_CERT_FILE", str(certificate))
+        server = Encrypted(state, None, **files)
+        server.__enter__()
+    try:
         assert server.predict(ENTRIES, text="sunset").status_code == 200
-        assert httpx.post(f"http://[::1]:{server.port}/predict", data=FORM).status_code == 403
+        with pytest.raises(httpx.ConnectError, match="self-signed"):
+            httpx.get(f"{server.url}/ping")
+        with pytest.raises(httpx.RemoteProtocolError):
+            httpx.get(f"http://127.0.0.1:{server.port}/ping")
+        assert server.client.get("/ping").text == "pong"
+        assert "URL: https://" in server.log.read_text()
+    finally:
+        server.__exit__()

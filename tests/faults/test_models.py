@@ -11,7 +11,7 @@ import pytest
 
 from adapter.embedded import free_port
 from demo.models.clip import NAME as DEMO
-from tests.support import families, slow
+from tests.support import families
 from tests.support.asking import LEMON, clip_entries
 from tests.support.hub import Hub, running_hub
 from tests.support.server import Server
@@ -82,13 +82,6 @@ def test_ten_first_requests_start_one_download_and_hold_up_nobody_else(
     assert len(hub.asked("/api/models/")) == 2, "a listing for each part"
 
 
-def test_a_file_that_arrives_corrupt_once_is_fetched_again(hub: Hub, state: Path, cache: Path) -> None:
-    hub.order(GRAPH, corrupt=True)
-    with serving(hub.url, state, cache) as server:
-        assert ask(server).status_code == 200
-    assert len([request for request in hub.asked("/cdn/") if request.path.endswith(GRAPH)]) == 2
-
-
 def test_a_file_that_stays_corrupt_is_named_and_never_put_in_place(
     hub: Hub, state: Path, cache: Path
 ) -> None:
@@ -144,16 +137,3 @@ def test_an_idle_model_is_unloaded_and_requests_that_meet_it_on_its_way_out_are_
             np.testing.assert_allclose(vectors, [expected] * 4, atol=1e-4)
     wait_for(lambda: not forgetful.stubs(), "the end of all stubs")
     np.testing.assert_allclose(forgetful.clip(DEMO, LEMON), expected, atol=1e-4)
-
-
-def test_a_model_at_work_is_not_unloaded_however_long_it_works(forgetful: Server, cache: Path) -> None:
-    slow.place(cache)
-    expected = forgetful.clip(slow.NAME, text=slow.LONG)
-    before = forgetful.stubs()
-    started = time.monotonic()
-    with ThreadPoolExecutor(4) as pool:
-        vectors = list(pool.map(lambda _: forgetful.clip(slow.NAME, text=slow.LONG), range(4)))
-    assert time.monotonic() - started > 1.5 * TTL_S, "that was not long"
-    assert "is unloaded" not in forgetful.log.read_text()
-    assert forgetful.stubs() == before
-    np.testing.assert_allclose(vectors, [expected] * 4, atol=1e-4)

@@ -5,10 +5,10 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import pytest
 from adapter.embedded import SHARED_MEMORY
 from demo.models.clip import NAME
 from tests.support.asking import EVERYTHING, LEMON, STEPS, clip_entries
+from tests.support.load import Load
 from tests.support.server import Server
 
 pytestmark = pytest.mark.triton
@@ -37,40 +38,13 @@ def shared_memory(pid: int) -> list[Path]:
     return list(SHARED_MEMORY.glob(f"immich_triton_{pid}_*"))
 
 
-class Load:
-    """Eight clients that ask for all kinds of things without a pause while the block runs."""
-
-    def __init__(self, server: Server) -> None:
-        self._server, self._stop = server, threading.Event()
-        self.statuses: list[int] = []
-        self.slowest_s = 0.0
-
-    def __enter__(self) -> "Load":
-        self._pool = ThreadPoolExecutor(8)
-        self._futures = [
-            self._pool.submit(self._run, *EVERYTHING[client % len(EVERYTHING)]) for client in range(8)
-        ]
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for future in self._futures:
-            future.result()
-        self._pool.shutdown()
-
-    def _run(self, entries: dict[str, Any], payload: dict[str, Any]) -> None:
-        while not self._stop.is_set():
-            started = time.monotonic()
-            self.statuses.append(self._server.predict(entries, **payload).status_code)
-            self.slowest_s = max(self.slowest_s, time.monotonic() - started)
+def load(server: Server) -> Load:
+    """Requests of all kinds."""
+    return Load(*(partial(status, server, *request) for request in EVERYTHING))
 
 
-def wait_for_answers(load: Load, count: int) -> None:
-    """Waits until so many more requests are answered."""
-    goal, end = len(load.statuses) + count, time.monotonic() + 60
-    while len(load.statuses) < goal:
-        assert time.monotonic() < end, "no answers any more"
-        time.sleep(0.01)
+def status(server: Server, entries: dict[str, Any], payload: dict[str, Any]) -> int:
+    return server.predict(entries, **payload).status_code
 
 
 def answers(server: Server) -> list[dict[str, Any]]:
@@ -79,18 +53,18 @@ def answers(server: Server) -> list[dict[str, Any]]:
 
 def test_no_request_is_lost_when_any_process_of_triton_is_killed(own_server: Server) -> None:
     expected = answers(own_server)
-    with Load(own_server) as load:
-        wait_for_answers(load, 8)
+    with load(own_server) as running:
+        running.wait_for_answers(8)
         victims = own_server.stubs()
         assert len(victims) == STEPS, sorted(victims)
         for victim in victims.values():
             victim.kill()
-            wait_for_answers(load, 8)
+            running.wait_for_answers(8)
         server = next(process for process in own_server.children() if process.name() == "tritonserver")
         server.kill()
-        wait_for_answers(load, 16)
-    assert set(load.statuses) == {200}
-    assert load.slowest_s < 3 * RECOVERY_S  # a request may meet several deaths in a row
+        running.wait_for_answers(16)
+    assert set(running.outcomes) == {200}
+    assert running.slowest_s < 3 * RECOVERY_S  # a request may meet several deaths in a row
     for before, after in zip(expected, answers(own_server), strict=True):
         assert_alike(before, after)
 

@@ -3,23 +3,19 @@
 import json
 import os
 import subprocess
-import threading
 import time
-from collections import Counter
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import httpx
 
 from adapter.embedded import free_port
+from tests.support.load import Load
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILD_TIMEOUT_S = 1800
 START_TIMEOUT_S = 180
-CLIENTS = 8
 DOCKER_INIT = {"C /usr", "C /usr/sbin", "A /usr/sbin/docker-init"}
 """Where Docker mounts its own init, because of `init: true`: in every such container, written by no process of it."""
 
@@ -101,35 +97,17 @@ class Stack:
             return httpx.post(f"{self.url}/predict", data=data, files=files, timeout=300)
         return httpx.post(f"{self.url}/predict", data={**data, **body}, files={"": ("", b"")}, timeout=300)
 
-    @contextmanager
-    def under_load(self, model: str, image: bytes) -> Iterator[Counter[str]]:
-        """Eight clients that send pictures while the block runs, and what became of each request."""
-        outcomes: Counter[str] = Counter()
-        done = threading.Event()
+    def load(self, model: str, image: bytes) -> Load:
+        """Clients that send a picture; what becomes of a request is its status, or all that went wrong."""
 
-        def send_until_done() -> None:
-            while not done.is_set():
-                try:
-                    answer = self.clip(model, image=image)
-                    outcomes[f"{answer.status_code} {'' if answer.is_success else answer.text}".strip()] += 1
-                except httpx.HTTPError as error:
-                    outcomes[repr(error)] += 1
-
-        with ThreadPoolExecutor(CLIENTS) as pool:
-            clients = [pool.submit(send_until_done) for _ in range(CLIENTS)]
+        def outcome() -> str:
             try:
-                yield outcomes
-            finally:
-                done.set()
-        for client in clients:
-            client.result()
+                answer = self.clip(model, image=image)
+                return f"{answer.status_code} {'' if answer.is_success else answer.text}".strip()
+            except httpx.HTTPError as error:
+                return repr(error)
 
-    def wait_for_answers(self, outcomes: Counter[str], count: int) -> None:
-        """Waits until so many more requests have been answered."""
-        wanted, end = outcomes.total() + count, time.monotonic() + START_TIMEOUT_S
-        while outcomes.total() < wanted:
-            assert time.monotonic() < end, f"no answers any more: {outcomes}"
-            time.sleep(0.05)
+        return Load(outcome)
 
     def _health(self, service: str) -> str:
         container = self.container(service)
