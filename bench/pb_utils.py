@@ -88,6 +88,8 @@ class Logger:
     def log_error(message: str) -> None:
         pass
 
+    log_info = log_error
+
 
 def get_input_tensor_by_name(request: InferenceRequest, name: str) -> Tensor | None:
     return next((tensor for tensor in request.inputs() if tensor.name() == name), None)

@@ -1,5 +1,9 @@
-"""The stand-in for the container's ONNX Runtime backend: it batches, obeys the config, and refuses what it cannot."""
+"""The backend that runs graphs: it batches what can be, obeys the config, and refuses what it cannot.
 
+A GPU's way (few shapes, a session each, batches filled up) is taken here on a CPU; the sessions alone differ there.
+"""
+
+import importlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -60,9 +64,7 @@ def config(
     max_batch_size: int = 8,
     parameters: Mapping[str, str] = {},
 ) -> Config:
-    model = Model(
-        "m", "", inputs, outputs, max_batch_size, "onnxruntime", kind="KIND_AUTO", parameters=parameters
-    )
+    model = Model("m", "", inputs, outputs, max_batch_size, "onnxruntime", parameters=parameters)
     return parse(render(model))
 
 
@@ -95,7 +97,7 @@ class Recorder:
 
 def record(step: Step) -> Recorder:
     """Puts a recorder before the session of a loaded step."""
-    step.model._session = recorder = Recorder(step.model._session)
+    step.model._runner.session = recorder = Recorder(step.model._runner.session)
     return recorder
 
 
@@ -121,6 +123,17 @@ class TestBatches:
         for x, answer in zip(sent, answers, strict=True):
             np.testing.assert_array_equal(arrays(answer)["double"], x + x)
             np.testing.assert_array_equal(arrays(answer)["square"], x * x)
+
+    def test_requests_of_different_shapes_are_run_as_one_batch_each_and_answered_in_order(
+        self, load: Load, graph: Path
+    ) -> None:
+        step = load(config(parameters={"intra_op_thread_count": "2"}))
+        recorder = record(step)
+        sent = [rows(1, width=9), rows(2, width=2), rows(3, 4, width=9), rows(5, width=2), rows(6, width=5)]
+        answers = step.run(*(InferenceRequest(x=x) for x in sent))
+        assert sorted(recorder.batches + recorder.beside) == [1, 1, 2, 2], "the wide ones in two shares"
+        for x, answer in zip(sent, answers, strict=True):
+            np.testing.assert_array_equal(arrays(answer)["double"], x + x)
 
     def test_an_item_alone_has_every_thread(self, load: Load, graph: Path) -> None:
         step = load(config(parameters={"intra_op_thread_count": "4"}))
@@ -214,10 +227,124 @@ class TestWithoutBatching:
         np.testing.assert_array_equal(arrays(answer)["double"], 2 * rows(3))
 
 
+class TestFewShapes:
+    """`batch_sizes`: runs are filled up to one of these, and each shape has a session that sees no other."""
+
+    def load(self, load: Load, sizes: str, **parameters: str) -> tuple[Step, Any]:
+        step = load(config(parameters={"batch_sizes": sizes, **parameters}))
+        return step, step.model._runner
+
+    @pytest.mark.parametrize(
+        ("counts", "runs"),
+        [
+            ([1], [1]),
+            ([3], [4]),
+            ([1, 2, 1], [4]),
+            ([5], [8]),
+            ([8, 8, 3], [8, 8, 4]),
+            ([2], [2]),
+        ],
+    )
+    def test_a_batch_is_filled_up_or_split_and_filled_rows_are_not_answered(
+        self, load: Load, graph: Path, counts: list[int], runs: list[int]
+    ) -> None:
+        step, plans = self.load(load, "1,2,4,8")
+        sent = [rows(*range(1, count + 1)) for count in counts]
+        for x, answer in zip(sent, step.run(*(InferenceRequest(x=x) for x in sent)), strict=True):
+            np.testing.assert_array_equal(arrays(answer)["double"], x + x)
+            np.testing.assert_array_equal(arrays(answer)["square"], x * x)
+        assert [shape for (shape,) in plans._sessions] == [
+            (size, 2) for size in sorted(set(runs), reverse=True)
+        ]
+
+    def test_every_shape_has_a_session_for_itself_alone(self, load: Load, graph: Path) -> None:
+        step, plans = self.load(load, "1,2")
+        for x in (rows(1), rows(1, 2), rows(1, width=3), rows(4)):
+            step.run(InferenceRequest(x=x))
+        fixed = [session.get_inputs()[0].shape for session in plans._sessions.values()]
+        assert fixed == [[2, 2], [1, 3], [1, 2]], "the one used last comes last"
+
+    def test_the_shapes_of_the_config_are_warm_before_the_first_request(
+        self, load: Load, graph: Path
+    ) -> None:
+        _, plans = self.load(load, "1,4", warm="3 5")
+        assert [shape for (shape,) in plans._sessions] == [(1, 3), (1, 5), (4, 3), (4, 5)]
+
+    def test_a_graph_that_cannot_be_run_is_refused_at_load(self, load: Load, tmp_path: Path) -> None:
+        nodes = [helper.make_node("Reshape", ["x", "shape"], ["y"])]
+        shape = helper.make_tensor("shape", TensorProto.INT64, [2], [-1, 7])
+        tensors = [value("x", TensorProto.FLOAT, "batch", "n")], [value("y", TensorProto.FLOAT, "rows", 7)]
+        save(tmp_path, helper.make_graph(nodes, "sevens", *tensors, [shape]))
+        odd = config([X], [Tensor("y", "FP32", (7,))], parameters={"batch_sizes": "1", "warm": "3"})
+        with pytest.raises(TritonModelException, match="onnx runtime error"):
+            load(odd)
+
+
+class Memory:
+    """A GPU's, shared by the sessions of a process: each takes its rows once, and its rows again while it runs."""
+
+    def __init__(self, rows: int) -> None:
+        self.left = rows
+
+    def open(self, feed: Mapping[str, Floats] | None) -> "Memory.Session":
+        return Memory.Session(self, 0 if feed is None else len(feed["x"]))
+
+    class Session:
+        def __init__(self, memory: "Memory", rows: int) -> None:
+            self.memory, self.rows = memory, 0
+            self.rows = memory.take(rows)
+
+        def __del__(self) -> None:
+            self.memory.left += self.rows
+
+        def run(self, _: Sequence[str], feed: Mapping[str, Floats]) -> list[Floats]:
+            taken = self.memory.take(len(feed["x"]))
+            self.memory.left += taken
+            return [2 * feed["x"]]
+
+    def take(self, rows: int) -> int:
+        if rows > self.left:
+            raise RuntimeError("Failed to allocate memory for requested buffer of size 1")
+        self.left -= rows
+        return rows
+
+
+class TestTooLittleMemory:
+    @pytest.fixture
+    def plans(self, load: Load) -> Any:
+        """The backend's module: importing it needs the stand-in for Triton's own."""
+        return importlib.import_module("backends.onnxruntime.plans")
+
+    @pytest.mark.parametrize("sizes", [[1, 2, 4, 8], []])
+    @pytest.mark.parametrize("memory", [2, 3, 7, 16, 100])
+    def test_a_request_is_run_in_smaller_pieces_until_it_fits(
+        self, plans: Any, sizes: list[int], memory: int
+    ) -> None:
+        runner = plans.Plans(Memory(memory).open, ["double"], sizes, 8)
+        for x in (rows(1), rows(*range(8)), rows(*range(5), width=3), rows(*range(8))):
+            ((answer,),) = runner.run([{"x": x}])
+            np.testing.assert_array_equal(answer, 2 * x)
+
+    def test_other_shapes_are_given_up_before_a_request_is(self, plans: Any) -> None:
+        runner = plans.Plans(Memory(5).open, ["double"], [1, 2], 2)
+        for width in (1, 2, 3, 4, 5, 6):
+            runner.run([{"x": rows(1, width=width)}])
+        runner.run([{"x": rows(1, width=6)}])
+        assert [shape for (shape,) in runner._sessions] == [(1, 3), (1, 4), (1, 5), (1, 6)]
+
+    def test_what_never_fits_is_an_error(self, plans: Any) -> None:
+        with pytest.raises(plans.OutOfMemory, match="Failed to allocate"):
+            plans.Plans(Memory(1).open, ["double"], [1], 8).run([{"x": rows(1)}])
+
+    def test_warming_stops_where_the_memory_ends(self, plans: Any) -> None:
+        runner = plans.Plans(Memory(5).open, ["double"], [1, 2], 2)
+        assert runner.warm([{"x": rows(1, width=width)} for width in range(1, 9)]) == 4
+
+
 class TestConfig:
     def options(self, load: Load, **parameters: str) -> Any:
         """The options of the session that a model with these parameters has."""
-        return load(config(parameters=parameters)).model._session.get_session_options()
+        return load(config(parameters=parameters)).model._runner.session.get_session_options()
 
     def test_threads_are_as_many_as_the_config_says(self, load: Load, graph: Path) -> None:
         options = self.options(load, intra_op_thread_count="3", inter_op_thread_count="2")
@@ -275,7 +402,7 @@ class TestConfig:
     ) -> None:
         leveled = config()
         leveled.optimization.graph.level = level
-        options = load(leveled).model._session.get_session_options()
+        options = load(leveled).model._runner.session.get_session_options()
         assert options.graph_optimization_level == meaning
 
     @pytest.mark.parametrize(
@@ -304,23 +431,6 @@ class TestConfig:
 
 
 class TestRefusals:
-    @pytest.mark.parametrize("kind", ["CPU", "AUTO"])
-    def test_it_runs_where_there_is_a_cpu(self, load: Load, graph: Path, kind: str) -> None:
-        (answer,) = load(config(), kind).run(InferenceRequest(x=rows(1)))
-        np.testing.assert_array_equal(arrays(answer)["double"], 2 * rows(1))
-
-    @pytest.mark.parametrize("kind", ["GPU", "MODEL"])
-    def test_other_kinds_of_instances_are_refused(self, load: Load, graph: Path, kind: str) -> None:
-        with pytest.raises(TritonModelException, match=f"instance kind {kind} needs the container's C"):
-            load(config(), kind)
-
-    @pytest.mark.parametrize("side", ["gpu_execution_accelerator", "cpu_execution_accelerator"])
-    def test_execution_accelerators_are_refused(self, load: Load, graph: Path, side: str) -> None:
-        accelerated = config()
-        getattr(accelerated.optimization.execution_accelerators, side).add(name="tensorrt")
-        with pytest.raises(TritonModelException, match="'tensorrt'"):
-            load(accelerated)
-
     def test_a_fixed_batch_axis_is_refused_where_the_config_batches(self, load: Load, tmp_path: Path) -> None:
         save(tmp_path, arithmetic(batch=1))
         with pytest.raises(TritonModelException, match=r"batch dimension of input \['x'\] is fixed"):

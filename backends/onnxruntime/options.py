@@ -1,0 +1,79 @@
+"""What a config.pbtxt says of a session, in ONNX Runtime's words."""
+
+import os
+from pathlib import Path
+
+import onnxruntime as ort
+
+CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+CUDA_OPTIONS = ("arena_extend_strategy", "cudnn_conv_algo_search", "cudnn_conv_use_max_workspace", "use_tf32")
+"""Parameters that go to CUDA's provider as they are."""
+
+_LEVELS = {
+    0: ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
+    -1: ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
+    1: ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
+    2: ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
+}
+_NICE = {"PRIORITY_MAX": 0, "PRIORITY_DEFAULT": 5, "PRIORITY_MIN": 19}
+_CPUS = Path("/sys/devices/system/cpu")
+
+
+def read_parameters(config):
+    return {key: value["string_value"] for key, value in config.get("parameters", {}).items()}
+
+
+def session_options(config, gpu):
+    """The fields of config.pbtxt that NVIDIA's own ONNX Runtime backend reads, as options of a session.
+
+    Source: triton-inference-server/onnxruntime_backend, README, "Model Config Options".
+
+    Args:
+        config: of the model, as Triton hands it on.
+        gpu: whether the session is for a GPU: then threads of the CPU only feed it.
+    """
+    parameters = read_parameters(config)
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    level = int(config.get("optimization", {}).get("graph", {}).get("level", 0))
+    options.graph_optimization_level = _LEVELS[level]
+    options.intra_op_num_threads = int(parameters.get("intra_op_thread_count", 0)) or (1 if gpu else _cores())
+    options.inter_op_num_threads = int(parameters.get("inter_op_thread_count", 0))
+    if parameters.get("execution_mode", "0") == "1":
+        options.execution_mode = ort.ExecutionMode.ORT_PARALLEL
+    options.enable_cpu_mem_arena = parameters.get("enable_mem_arena", "1") != "0"
+    options.enable_mem_pattern = parameters.get("enable_mem_pattern", "1") != "0"
+    # Several models share the cores: a thread that spins while it waits takes them from the others.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options
+
+
+def cuda_options(parameters, device_id):
+    """The options of CUDA's provider."""
+    asked = {name: parameters[name] for name in CUDA_OPTIONS if name in parameters}
+    return {"device_id": str(device_id), **asked}
+
+
+def take_priority(config):
+    """Lets the kernel run models in the order of their priorities, at the levels that Triton gives to its own threads.
+
+    Must be called before a session starts its threads, which inherit the level.
+
+    Source: triton-inference-server/core, `GetCpuNiceLevel`.
+    """
+    level = _NICE[config.get("optimization", {}).get("priority", "PRIORITY_DEFAULT")]
+    servers = os.getpriority(os.PRIO_PROCESS, os.getppid())
+    os.nice(max(0, servers + level - os.nice(0)))  # only root may lower it
+
+
+def _cores():
+    """How many cores this process may use; two threads of one core count once, for they share its arithmetic units.
+
+    It is said to ONNX Runtime, whose own default is to bind threads to cores, the same ones for every model.
+    """
+    allowed = os.sched_getaffinity(0)
+    try:
+        siblings = {(_CPUS / f"cpu{number}/topology/thread_siblings_list").read_text() for number in allowed}
+    except OSError:
+        return len(allowed)
+    return len(siblings)
