@@ -42,7 +42,7 @@ class StubDead(TritonError):
 
 
 class Gone(TritonError):
-    """The connection broke: Triton died, perhaps of this request."""
+    """The work was lost on its way: the connection broke, Triton died (perhaps of this request), or a step of it."""
 
 
 class Unreachable(Gone):
@@ -151,6 +151,8 @@ def translate(message: str, status: int) -> TritonError:
         return NotLoaded(message)
     if status == 400:
         return Rejected(message)
+    if status == 503:  # a step lost what another one had left for it
+        return Gone(message)
     return TritonError(message)
 
 

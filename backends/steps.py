@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import triton_python_backend_utils as pb_utils
 
+from backends import pictures
 from transforms import InputError
 
 Answer = Callable[["pb_utils.InferenceRequest"], Sequence["pb_utils.Tensor"]]
@@ -39,6 +40,8 @@ def _respond(request, answer: Answer):
         return pb_utils.InferenceResponse(answer(request))
     except InputError as error:
         return _failure(str(error), pb_utils.TritonError.INVALID_ARG)
+    except pictures.Gone as error:  # whoever asks is to ask again, from the start
+        return _failure(str(error), pb_utils.TritonError.UNAVAILABLE)
     except Exception as error:  # an exception out of `execute` would harm the whole batch, and the stub
         pb_utils.Logger.log_error(f"{type(error).__name__}: {error}")
         return _failure(f"{type(error).__name__}: {error}", pb_utils.TritonError.INTERNAL)

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
+from backends.pictures import Pictures
 from backends.steps import answer_each, read_one, read_parameters
 from transforms import faces, images
 
@@ -15,6 +16,7 @@ class TritonPythonModel:
         parameters = read_parameters(args)
         self._size = int(parameters["size"])
         self._max_pixels = int(parameters["max_pixels"])
+        self._pictures = Pictures()
         self._pool = ThreadPoolExecutor(os.cpu_count())  # Pillow and OpenCV work without the GIL
 
     def execute(self, requests):
@@ -26,9 +28,10 @@ class TritonPythonModel:
         return [
             pb_utils.Tensor("pixels", canvas[None]),
             pb_utils.Tensor("scale", np.array([[scale]], np.float32)),
-            pb_utils.Tensor("picture", picture[None]),
+            pb_utils.Tensor("picture", self._pictures.leave(picture)[None]),
             pb_utils.Tensor("image_size", np.array([picture.shape[:2]], np.int32)),
         ]
 
     def finalize(self):
         self._pool.shutdown()
+        self._pictures.close()

@@ -32,6 +32,7 @@ from adapter.triton import (
         ("in ensemble 'm.visual', The picture is empty (0 bytes)", 400, Rejected),
         ("Request for unknown model: 'm.visual' is not found", 400, NotLoaded),
         ("Request for unknown model: 'm.visual' has no available versions", 400, NotLoaded),
+        ("in ensemble 'm.detection', the picture is gone", 503, Gone),
         ("something unforeseen", 500, TritonError),
     ],
 )

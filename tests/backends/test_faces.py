@@ -1,11 +1,12 @@
 """face_preprocess and face_postprocess: a picture's faces are its own request's, whatever comes with it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from backends.pictures import Pictures
 from bench.pb_utils import InferenceRequest, TritonError
 from tests.support.pictures import noise, png
 from tests.support.standins import HEADS
@@ -13,6 +14,12 @@ from tests.support.step import Step, arrays, committed, fault, texts
 from transforms import faces
 
 SIZE = 640
+
+
+@pytest.fixture(autouse=True)
+def _no_picture_stays() -> Iterator[None]:
+    yield
+    Pictures().close()
 
 
 class TestPreprocess:
@@ -28,14 +35,16 @@ class TestPreprocess:
             canvas, scale = faces.letterbox(pixels, SIZE)
             found = arrays(answer)
             np.testing.assert_array_equal(found["pixels"], canvas[None])
-            np.testing.assert_array_equal(found["picture"], pixels[None])
+            np.testing.assert_array_equal(Pictures().fetch(found["picture"][0]), pixels)
             np.testing.assert_array_equal(found["scale"], np.array([[scale]], np.float32))
             assert found["image_size"].tolist() == [list(pixels.shape[:2])]
 
     def test_many_requests_are_answered_in_their_order(self, step: Step) -> None:
         answers = step.run(*(InferenceRequest(image=texts(png(10 + n, 10, n))) for n in range(16)))
         for number, answer in enumerate(answers):
-            np.testing.assert_array_equal(arrays(answer)["picture"][0], noise(10 + number, 10, number))
+            np.testing.assert_array_equal(
+                Pictures().fetch(arrays(answer)["picture"][0]), noise(10 + number, 10, number)
+            )
 
     def test_several_pictures_in_one_request_are_refused(self, step: Step) -> None:
         several, good = step.run(
@@ -84,7 +93,7 @@ def request(
         cancelled=cancelled,
         scale=np.array([[scale]], np.float32),
         min_score=np.array([[min_score]], np.float32),
-        picture=noise(200, 500 + seed, seed)[None],
+        picture=Pictures().leave(noise(200, 500 + seed, seed))[None],
         **heads(*scores),
     )
 
@@ -137,13 +146,19 @@ class TestPostprocess:
         several = InferenceRequest(
             scale=np.ones((2, 1), np.float32),
             min_score=np.ones((2, 1), np.float32),
-            picture=np.zeros((2, 50, 50, 3), np.uint8),
+            picture=np.repeat(Pictures().leave(noise(50, 50, 1))[None], 2, axis=0),
             cancelled=False,
             **{name: np.repeat(head, 2, axis=0) for name, head in heads(0.9).items()},
         )
         refused, good = step.run(several, request(0.9))
         assert fault(refused)[0] == TritonError.INVALID_ARG
         assert arrays(good)["scores"].shape == (1, 1)
+
+    def test_a_picture_that_is_gone_is_asked_for_again(self, step: Step) -> None:
+        once = request(0.9)
+        first, again, other = step.run(once, once, request(0.8))
+        assert arrays(first)["scores"].shape == arrays(other)["scores"].shape == (1, 1)
+        assert fault(again)[0] == TritonError.UNAVAILABLE
 
     def test_a_cancelled_request_is_answered_as_such(self, step: Step) -> None:
         cancelled, good = step.run(request(0.9, cancelled=True), request(0.9))

@@ -14,6 +14,7 @@ from adapter.preparation.triton_models.shared import (
     CPU_BATCH,
     IMAGE,
     IMAGE_SIZE,
+    PICTURE,
     Generated,
     for_device,
     generated,
@@ -31,7 +32,6 @@ DETECTION = Normalisation((127.5,) * 3, (128.0,) * 3, scale=None, size=(DETECTOR
 RECOGNITION = Normalisation((127.5,) * 3, (127.5,) * 3, scale=None, size=(CROP_SIZE, CROP_SIZE))
 
 CANVAS = Tensor(PIXELS, "UINT8", (DETECTOR_SIZE, DETECTOR_SIZE, 3), "height, width, RGB")
-PICTURE = Tensor("picture", "UINT8", (-1, -1, 3), "height, width, RGB", ragged=True)
 SCALE = Tensor("scale", "FP32", (1,), "pixels of the canvas per pixel of the picture")
 MIN_SCORE = Tensor("min_score", "FP32", (1,))
 FACES = (

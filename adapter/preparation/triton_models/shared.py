@@ -39,6 +39,7 @@ def graph_file(staging: Path, model: str) -> Path:
 
 IMAGE = Tensor("image", "STRING", (1,), "an encoded picture")
 IMAGE_SIZE = Tensor("image_size", "INT32", (2,), "height, width of the picture as sent")
+PICTURE = Tensor("picture", "UINT8", (-1,), "a note of where its pixels lie", ragged=True)
 
 
 def same(*tensors: Tensor) -> dict[str, str]:
