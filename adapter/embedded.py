@@ -65,12 +65,15 @@ class EmbeddedTriton:
         http_port: int = 0,
         metrics_port: int = 0,
         on_restart: Callable[[], object] = lambda: None,
+        *,
+        gpu: bool = False,
     ) -> None:
         self._repository = repository
         self._environment = environment
         self._port = http_port or free_port()
         self._metrics_port = metrics_port
         self._on_restart = on_restart
+        self._gpu = gpu
         self._last_lines: deque[str] = deque(maxlen=20)
         self._supervisor: asyncio.Task[None] | None = None
         self._process: asyncio.subprocess.Process | None = None
@@ -123,6 +126,7 @@ class EmbeddedTriton:
             "--http-address=127.0.0.1",
             f"--http-port={self._port}",
             "--allow-grpc=false",
+            "--cuda-memory-pool-byte-size=0:0",  # no tensor of ours is on a GPU when it passes
             *self._metrics_options(),
             f"--exit-timeout-secs={int(STOP_TIMEOUT_S) - 2}",
         ]
@@ -133,13 +137,15 @@ class EmbeddedTriton:
         return ["--metrics-address=127.0.0.1", f"--metrics-port={self._metrics_port}"]
 
     async def _spawn(self, wheel: Wheel) -> None:
-        libraries = ":".join(map(str, wheel.libraries))
+        inherited = self._environment.get("LD_LIBRARY_PATH")
+        libraries = ":".join([*map(str, wheel.libraries), *([inherited] if inherited else [])])
         bin_folder = Path(sys.executable).parent
         environment = {
             "MALLOC_ARENA_MAX": MALLOC_ARENAS,
             **self._environment,
             "LD_LIBRARY_PATH": libraries,
             "PATH": f"{bin_folder}:{self._environment.get('PATH', '/usr/bin:/bin')}",
+            **({} if self._gpu else {"CUDA_VISIBLE_DEVICES": ""}),  # where it sees one, it takes memory of it
         }
         self._process = await asyncio.create_subprocess_exec(
             *self._command,

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 from adapter import environment
 from adapter.admission import BodyMemory
+from adapter.device import settle
 from adapter.embedded import EmbeddedTriton
 from adapter.engine import Engine
-from adapter.errors import SetupError
 from adapter.health import Health
 from adapter.metrics import Metrics
 from adapter.preparation.door import Preparation
@@ -36,6 +36,7 @@ class Service:
 async def open_service(settings: Settings) -> AsyncIterator[Service]:
     """Starts Triton (or uses the one that is given) and what stands before it."""
     settings.repository.mkdir(parents=True, exist_ok=True)
+    settings = await asyncio.to_thread(settle, settings)
     metrics = Metrics()
     async with AsyncExitStack() as stack:
         triton = Triton(await _triton_url(settings, stack, metrics), settings.deadline_s, settings.key)
@@ -62,11 +63,6 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
 async def _triton_url(settings: Settings, stack: AsyncExitStack, metrics: Metrics) -> str:
     if settings.triton_url:
         return settings.triton_url
-    if settings.preparation.device is Device.GPU:
-        raise SetupError(
-            "IMMICH_TRITON_DEVICE=gpu needs NVIDIA's Triton container, as IMMICH_TRITON_URL: "
-            "the embedded Triton runs on the CPU. See docs/deployment.md."
-        )
     return await stack.enter_async_context(_embedded(settings, metrics))
 
 
@@ -78,6 +74,7 @@ async def _embedded(settings: Settings, metrics: Metrics) -> AsyncIterator[str]:
         settings.triton_port,
         settings.triton_metrics_port,
         metrics.triton_restarted,
+        gpu=settings.preparation.device is Device.GPU,
     )
     try:
         await triton.start()

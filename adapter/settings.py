@@ -30,9 +30,13 @@ class ClipResize(StrEnum):
     CONFIG = "config"
 
 
-class Device(StrEnum):
-    """What models are prepared for."""
+GPU_MEMORY_MIB = 6144
 
+
+class Device(StrEnum):
+    """What models run on."""
+
+    AUTO = "auto"
     CPU = "cpu"
     GPU = "gpu"
 
@@ -41,6 +45,7 @@ class Precision(StrEnum):
     """What encoders compute in."""
 
     FP32 = "fp32"
+    TF32 = "tf32"
     FP16 = "fp16"
     INT8 = "int8"
 
@@ -85,11 +90,13 @@ class PreparationSettings(BaseSettings):
 
     model_config = _CONFIG
 
-    device: Device = Field(Device.CPU, alias="IMMICH_TRITON_DEVICE")
-    """`cpu` or `gpu`: what models are prepared for. `gpu` needs NVIDIA's container as IMMICH_TRITON_URL."""
+    device: Device = Field(Device.AUTO, alias="IMMICH_TRITON_DEVICE")
+    """`gpu`, `cpu`, or `auto`: an NVIDIA GPU if a graph runs on it when the service starts. With IMMICH_TRITON_URL, \
+`auto` is the CPU."""
 
     precision: Precision = Field(Precision.FP32, alias="IMMICH_TRITON_PRECISION")
-    """`fp32`: as published. `fp16`, with IMMICH_TRITON_DEVICE=gpu: CLIP and face vectors in half precision. \
+    """`fp32`: as published; on a GPU, text is read in TF32, with the same characters. `tf32`, on a GPU: all \
+in TF32, as Immich's own container does it. `fp16`, on a GPU: CLIP and face vectors in half precision. \
 `int8`, on a CPU: CLIP's transformers in 8-bit integers, 1.5 times as fast, or two to three times where the CPU has \
 VNNI. Vectors move: `immich-triton models prepare` tells by how much, and a model that moves too far is refused. \
 After a change the search index (with `fp16` the faces too) must be rebuilt in Immich, or old and new vectors mix."""
@@ -110,19 +117,23 @@ which moves the vectors of SigLIP models (the index must then be rebuilt)."""
     inter_op_threads: int = Field(0, alias="MACHINE_LEARNING_MODEL_INTER_OP_THREADS", ge=0)
     """Threads between the operators of one model's run on a CPU; 0 is sequential."""
 
-    gpu_instances: int = Field(1, alias="IMMICH_TRITON_GPU_INSTANCES", gt=0)
-    """Instances of each model on the GPU; two may overlap copying and computing, and take twice the memory."""
+    step_processes: int = Field(0, alias="IMMICH_TRITON_STEP_PROCESSES", ge=0)
+    """Processes for each step that decodes, resizes or cuts pictures: with several, each takes one picture at a time. \
+0 is what cores and memory carry."""
 
-    gpu_memory_mib: int = Field(4096, alias="IMMICH_TRITON_GPU_MEMORY_MIB", ge=0)
-    """Most memory of the GPU, in MiB, that a text detector or recogniser may take; 0 is no limit. \
-A run that would need more fails."""
+    gpu_instances: int = Field(1, alias="IMMICH_TRITON_GPU_INSTANCES", gt=0)
+    """Processes of each graph on the GPU; two may overlap copying and computing, and take twice the memory."""
+
+    gpu_memory_mib: int = Field(GPU_MEMORY_MIB, alias="IMMICH_TRITON_GPU_MEMORY_MIB", ge=1024)
+    """Memory of the GPU, in MiB, that all models together may take. A model for which too little is left is not \
+loaded; more makes room for more shapes at a time."""
 
     @field_validator("precision")
     @classmethod
     def _fits_the_device(cls, precision: Precision, info: ValidationInfo) -> Precision:
         device = info.data.get("device")
-        if precision == Precision.FP16 and device == Device.CPU:
-            raise ValueError("fp16 needs IMMICH_TRITON_DEVICE=gpu; a CPU computes it in fp32, only slower")
+        if precision in (Precision.FP16, Precision.TF32) and device == Device.CPU:
+            raise ValueError(f"{precision} needs a GPU; a CPU computes it in fp32, only slower")
         if precision == Precision.INT8 and device == Device.GPU:
             raise ValueError("int8 is for IMMICH_TRITON_DEVICE=cpu; for a GPU there is fp16")
         return precision

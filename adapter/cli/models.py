@@ -15,6 +15,7 @@ from rich.table import Table
 from adapter import logs
 from adapter import settings as environment
 from adapter.cli.options import Json
+from adapter.device import settle
 from adapter.errors import SetupError
 from adapter.preparation.catalog import KNOWN
 from adapter.protocol import Part, TaskName, canonical, clean_name, types_of
@@ -64,7 +65,7 @@ def pull(name: Name, task: Task = None) -> None:
 @app.command()
 def prepare(name: Name, task: Task = None) -> None:
     """Fetches a model if need be and writes its Triton folders, as a first request would."""
-    asyncio.run(_prepare(_load(), parts_of(name, task)))
+    asyncio.run(_prepare(settle(_load()), parts_of(name, task)))
 
 
 @app.command()

@@ -29,9 +29,9 @@ class Step:
 class Model:
     """A folder of the model repository.
 
-    Either `backend` (with its parameters) or `steps` (an ensemble) is given. `kind` is where its instances run:
-    on a GPU, on the first that Triton sees. `half` says that the graph computes in float16, `urgent` that the model
-    goes before others on a CPU.
+    Either `backend` (with its parameters) or `steps` (an ensemble) is given. `kind` is where its instances run: on a
+    GPU, on the first that Triton sees. `gathers` says that requests which wait are handed on together, `half` that the
+    graph computes in float16, `urgent` that the model goes before others on a CPU.
     """
 
     name: str
@@ -42,6 +42,7 @@ class Model:
     backend: str = ""
     kind: str = "KIND_CPU"
     instances: int = 1
+    gathers: bool = True
     half: bool = False
     urgent: bool = False
     parameters: Mapping[str, str] = field(default_factory=dict)
@@ -72,7 +73,7 @@ def render(model: Model) -> str:
 
 
 def _schedule(model: Model) -> list[str]:
-    batching = ["dynamic_batching { }"] if model.max_batch_size > 0 else []
+    batching = ["dynamic_batching { }"] if model.max_batch_size > 0 and model.gathers else []
     gpus = ", gpus: [ 0 ]" if model.kind == "KIND_GPU" else ""
     instances = f"instance_group [ {{ kind: {model.kind}, count: {model.instances}{gpus} }} ]"
     parameters = [

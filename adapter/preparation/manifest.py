@@ -10,7 +10,7 @@ from typing import Any
 from adapter.protocol import Part
 from adapter.settings import PreparationSettings
 
-FORMAT = 4
+FORMAT = 5
 """Raised when something else is written for the same sources: everything is then prepared anew."""
 
 FILE = "preparation.json"

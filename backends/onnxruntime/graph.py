@@ -4,6 +4,7 @@ import numpy as np
 import onnxruntime as ort
 import triton_python_backend_utils as pb_utils
 
+from backends.onnxruntime import memory
 from backends.onnxruntime.options import CPU, CUDA, cuda_options, read_parameters, session_options
 
 _BYTES_PER_MIB = 2**20
@@ -25,6 +26,7 @@ class Graph:
         if device_id is not None:
             ort.preload_dlls(msvc=False)
             if self._memory_mib:
+                memory.claim(self._memory_mib, int(self._parameters["gpu_memory_limit_mib"]))
                 _bound_memory(device_id, self._memory_mib * _BYTES_PER_MIB)
 
     def open(self):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import triton_python_backend_utils as pb_utils
 
-from backends.onnxruntime import batches
+from backends.onnxruntime import batches, memory
 from backends.onnxruntime.graph import Graph
 from backends.onnxruntime.lanes import SHRINKAGE, Lanes
 from backends.onnxruntime.options import read_parameters, session_options, take_priority
@@ -29,7 +29,10 @@ class TritonPythonModel:
         self._inputs = [tensor["name"] for tensor in self._config["input"]]
         self._outputs = [tensor["name"] for tensor in self._config["output"]]
         self._batched = self._config["max_batch_size"] > 0
-        graph = Graph(path, self._config, int(args["model_instance_device_id"]) if gpu else None)
+        try:
+            graph = Graph(path, self._config, int(args["model_instance_device_id"]) if gpu else None)
+        except memory.TooLittle as error:
+            raise pb_utils.TritonModelException(str(error)) from error
         sizes = [int(size) for size in self._parameters.get("batch_sizes", "").split(",") if size]
         self._runner = self._plans(graph, sizes) if gpu or sizes else self._lanes(graph)
         _give_back_memory()
@@ -38,6 +41,9 @@ class TritonPythonModel:
         if self._batched:
             return self._run_batch(requests)
         return [response for request in requests for response in self._run_batch([request])]
+
+    def finalize(self):
+        memory.release()
 
     def _run_batch(self, requests):
         feeds = [{name: _read(request, name) for name in self._inputs} for request in requests]

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime as ort
+import psutil
 import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
@@ -339,6 +340,30 @@ class TestTooLittleMemory:
     def test_warming_stops_where_the_memory_ends(self, plans: Any) -> None:
         runner = plans.Plans(Memory(5).open, ["double"], [1, 2], 2)
         assert runner.warm([{"x": rows(1, width=width)} for width in range(1, 9)]) == 4
+
+
+class TestMemoryOfAServer:
+    """What its graphs take of a GPU together."""
+
+    @pytest.fixture
+    def memory(self, load: Load) -> Any:
+        return importlib.import_module("backends.onnxruntime.memory")
+
+    def test_a_graph_for_which_too_little_is_left_is_refused_by_the_name_of_the_setting(
+        self, memory: Any, tmp_path: Path
+    ) -> None:
+        with psutil.Popen(["sleep", "60"]) as other:
+            (tmp_path / f"immich_triton_1_gpu_{other.pid}_3000").touch()
+            (tmp_path / "immich_triton_2_gpu_1_9000").touch()  # another server's
+            memory.claim(700, 4000, tmp_path, server=1)
+            with pytest.raises(
+                memory.TooLittle, match=r"others have 3956 of IMMICH_TRITON_GPU_MEMORY_MIB=4000"
+            ):
+                memory.claim(1, 4000, tmp_path, server=1)
+            memory.release(tmp_path, server=1)
+            other.kill()
+            other.wait()
+            memory.claim(3700, 4000, tmp_path, server=1)  # what ended takes nothing
 
 
 class TestConfig:

@@ -87,7 +87,8 @@ def _backend_faults(config: Config, text: str) -> Iterator[str]:
         yield f"there is no backend {config.backend!r}"
     if not re.search(r"^instance_group \[ { kind: KIND_\w+, count: [1-9]", text, re.MULTILINE):
         yield "instance_group is not written out"
-    if config.HasField("dynamic_batching") != (config.max_batch_size > 0):
+    hands = [group.count for group in config.instance_group if config.backend != "onnxruntime"]
+    if config.HasField("dynamic_batching") != (config.max_batch_size > 0 and max(hands, default=1) == 1):
         yield "dynamic_batching does not go with max_batch_size"
 
 

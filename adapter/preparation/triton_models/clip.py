@@ -16,12 +16,12 @@ from adapter.preparation.graphs.pixels import PIXELS, Normalisation
 from adapter.preparation.graphs.precision import reduce_precision, sample_count
 from adapter.preparation.graphs.rewrite import Recipe, rewrite
 from adapter.preparation.graphs.shortening import Shortening, Text, lengths_up_to
+from adapter.preparation.triton_models.gpu import Plan, is_convolutional
 from adapter.preparation.triton_models.shared import (
     IMAGE,
     IMAGE_SIZE,
     Generated,
     flag,
-    for_device,
     generated,
     graph_file,
     graph_model,
@@ -35,6 +35,10 @@ CONTEXT_LENGTH = 77
 """Of a model that does not say."""
 SQUASH = "squash"
 SHORTEST = "shortest"
+
+GPU_BATCH = 32
+GPU_SIZES = (1, 4, 16, 32)
+"""Of pictures in one run, where it has many convolutions."""
 
 TEXT = Tensor("text", "STRING", (1,), "UTF-8")
 LANGUAGE = Tensor("language", "STRING", (1,), "a code such as de or pt-BR; empty if not known")
@@ -77,6 +81,8 @@ def generate_visual(source: Path, name: str, staging: Path, settings: Preparatio
             [pixels],
             [output],
             settings,
+            target,
+            _picture_plan(target),
             one_shape=True,
             half=graph.half,
         ),
@@ -91,7 +97,7 @@ def generate_visual(source: Path, name: str, staging: Path, settings: Preparatio
             ],
         ),
     ]
-    return generated(for_device(models, settings), graph)
+    return generated(models, settings, graph)
 
 
 def generate_textual(source: Path, name: str, staging: Path, settings: PreparationSettings) -> Generated:
@@ -136,6 +142,12 @@ def generate_textual(source: Path, name: str, staging: Path, settings: Preparati
             encoder_inputs,
             [output],
             settings,
+            target,
+            Plan(
+                GPU_BATCH,
+                working_mib=150,
+                shapes=[[cut] for cut in lengths_up_to(length)] if graph.shortened else (),
+            ),
             one_shape=True,
             half=graph.half,
             urgent=True,
@@ -151,7 +163,11 @@ def generate_textual(source: Path, name: str, staging: Path, settings: Preparati
             ],
         ),
     ]
-    return generated(for_device(models, settings), graph)
+    return generated(models, settings, graph)
+
+
+def _picture_plan(graph: Path) -> Plan:
+    return Plan(GPU_BATCH, 250, sizes=GPU_SIZES if is_convolutional(graph) else ())
 
 
 def _resize(config: Mapping[str, Any], settings: PreparationSettings) -> dict[str, str]:

@@ -10,13 +10,13 @@ from adapter.preparation.graphs.file import RewriteError
 from adapter.preparation.graphs.pixels import PIXELS, Normalisation
 from adapter.preparation.graphs.precision import reduce_precision, sample_count
 from adapter.preparation.graphs.rewrite import Recipe, rewrite
+from adapter.preparation.triton_models.gpu import Plan
 from adapter.preparation.triton_models.shared import (
     CPU_BATCH,
     IMAGE,
     IMAGE_SIZE,
     PICTURE,
     Generated,
-    for_device,
     generated,
     graph_file,
     graph_model,
@@ -30,6 +30,9 @@ DETECTOR_SIZE = 640
 CROP_SIZE = 112
 DETECTION = Normalisation((127.5,) * 3, (128.0,) * 3, scale=None, size=(DETECTOR_SIZE, DETECTOR_SIZE))
 RECOGNITION = Normalisation((127.5,) * 3, (127.5,) * 3, scale=None, size=(CROP_SIZE, CROP_SIZE))
+
+DETECTOR_PLAN = Plan(most=8, working_mib=600, sizes=(1, 2, 8))
+RECOGNISER_SIZES = (1, 4)
 
 CANVAS = Tensor(PIXELS, "UINT8", (DETECTOR_SIZE, DETECTOR_SIZE, 3), "height, width, RGB")
 SCALE = Tensor("scale", "FP32", (1,), "pixels of the canvas per pixel of the picture")
@@ -68,6 +71,8 @@ def generate_detection(source: Path, name: str, staging: Path, settings: Prepara
             [CANVAS],
             heads,
             settings,
+            graph_file(staging, detector),
+            DETECTOR_PLAN,
             one_shape=True,
             cpu_batch=2,
         ),
@@ -93,7 +98,7 @@ def generate_detection(source: Path, name: str, staging: Path, settings: Prepara
             ],
         ),
     ]
-    return generated(for_device(models, settings), graph)
+    return generated(models, settings, graph)
 
 
 def generate_recognition(source: Path, name: str, staging: Path, settings: PreparationSettings) -> Generated:
@@ -108,6 +113,9 @@ def generate_recognition(source: Path, name: str, staging: Path, settings: Prepa
     graph = reduce_precision(full, target, crops, settings.precision)
     pixels = Tensor(PIXELS, "UINT8", (CROP_SIZE, CROP_SIZE, 3), "height, width, RGB")
     output = graph.embedding
+    limit = settings.max_batch_size_faces
+    if settings.device is not Device.GPU:
+        limit = min(limit, CPU_BATCH)
     models = [
         graph_model(
             encoder,
@@ -115,6 +123,8 @@ def generate_recognition(source: Path, name: str, staging: Path, settings: Prepa
             [pixels],
             [output],
             settings,
+            target,
+            Plan(limit, working_mib=300, sizes=[size for size in RECOGNISER_SIZES if size < limit] + [limit]),
             one_shape=True,
             half=graph.half,
         ),
@@ -126,10 +136,7 @@ def generate_recognition(source: Path, name: str, staging: Path, settings: Prepa
             steps=[Step(encoder, {PIXELS: "crops"}, {output.name: "embedding"})],
         ),
     ]
-    limit = settings.max_batch_size_faces
-    if settings.device is Device.CPU:
-        limit = min(limit, CPU_BATCH)
-    return generated([replace(model, max_batch_size=limit) for model in models], graph)
+    return generated([replace(model, max_batch_size=limit) for model in models], settings, graph)
 
 
 def _check(heads: Sequence[Tensor]) -> None:

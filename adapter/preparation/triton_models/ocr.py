@@ -9,6 +9,7 @@ from adapter.preparation.graphs.file import RewriteError, read
 from adapter.preparation.graphs.pixels import PIXELS, Normalisation
 from adapter.preparation.graphs.recogniser import CERTAINTIES, CLASSES, write_recognizer
 from adapter.preparation.graphs.rewrite import Recipe, rewrite
+from adapter.preparation.triton_models.gpu import Plan
 from adapter.preparation.triton_models.shared import (
     IMAGE,
     IMAGE_SIZE,
@@ -28,6 +29,9 @@ from transforms.ocr_recognition import LINE_HEIGHT_PX, read_characters
 SAMPLE_SIZE = 160
 CHARSET = "charset.txt"
 NORMALISATION = Normalisation((MEAN_LEVEL,) * 3, (LEVEL_SCALE,) * 3, scale=None, channels="bgr")
+
+DETECTOR_PLAN = Plan(most=4, working_mib=700, sizes=(1, 4), tf32=True)
+RECOGNISER_PLAN = Plan(most=8, working_mib=500, sizes=(1, 2, 4, 8), tf32=True)
 
 CANVAS = Tensor(PIXELS, "UINT8", (-1, -1, 3), "height, width, RGB; sides are multiples of 32")
 CANVAS_SIZE = Tensor("canvas_size", "INT32", (2,), "height, width of what the picture takes up of it")
@@ -88,6 +92,8 @@ def generate_detection(source: Path, name: str, staging: Path, settings: Prepara
             [CANVAS],
             [replace(MAP, name=output)],
             settings,
+            graph_file(staging, detector),
+            DETECTOR_PLAN,
             cpu_batch=1,
         ),
         Model(
@@ -111,7 +117,7 @@ def generate_detection(source: Path, name: str, staging: Path, settings: Prepara
             ],
         ),
     ]
-    return generated(models, graph)
+    return generated(models, settings, graph)
 
 
 def generate_recognition(source: Path, name: str, staging: Path, settings: PreparationSettings) -> Generated:
@@ -143,6 +149,8 @@ def generate_recognition(source: Path, name: str, staging: Path, settings: Prepa
             [replace(BATCH, name=entry)],
             STEPS,
             settings,
+            graph_file(staging, recognizer),
+            RECOGNISER_PLAN,
             apart=True,
         ),
         Model(

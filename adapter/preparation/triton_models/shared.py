@@ -6,6 +6,8 @@ from pathlib import Path
 
 from adapter.preparation.config import Model, Tensor, without_batching
 from adapter.preparation.graphs.rewrite import Rewritten
+from adapter.preparation.triton_models import gpu
+from adapter.preparation.triton_models.gpu import Plan
 from adapter.protocol import GRAPH
 from adapter.settings import Device, PreparationSettings
 
@@ -47,19 +49,20 @@ def same(*tensors: Tensor) -> dict[str, str]:
     return {tensor.name: tensor.name for tensor in tensors}
 
 
-SHAPES_VARY = {"arena_extend_strategy": "1", "cudnn_conv_algo_search": "1", "enable_mem_pattern": "0"}
-"""For a graph whose input has many shapes: a GPU's memory grows by what a shape needs, not by the next power of
-two, and no convolution is searched for anew. A CPU reads the last one only."""
-
-
-SHRINKAGE = "memory.enable_memory_arena_shrinkage"
-"""What a run took is given back, so that the largest does not keep it; our own backend does so after large runs."""
-
+SHAPES_VARY = {"enable_mem_pattern": "0", "memory.enable_memory_arena_shrinkage": "cpu:0"}
+"""For a graph whose input has many shapes on a CPU: no memory is planned by the first of them, and what an unusually
+large run took is given back."""
 
 CPU_BATCH = 8
 """Items of one run on a CPU, where nothing else was measured to be better: docs/performance.md."""
-GPU_BATCH = 32
-"""Items of one run on a GPU, where a graph's input has one shape."""
+STEP_BACKENDS = {
+    "clip_preprocess",
+    "face_preprocess",
+    "face_postprocess",
+    "ocr_preprocess",
+    "ocr_postprocess",
+}
+"""Those that have a picture in their hands."""
 
 
 def flag(value: bool) -> str:
@@ -73,6 +76,8 @@ def graph_model(
     inputs: Sequence[Tensor],
     outputs: Sequence[Tensor],
     settings: PreparationSettings,
+    graph: Path,
+    plan: Plan,
     *,
     one_shape: bool = False,
     half: bool = False,
@@ -80,64 +85,51 @@ def graph_model(
     cpu_batch: int = CPU_BATCH,
     apart: bool = False,
 ) -> Model:
-    """A model that runs a graph: on a GPU where there is one.
+    """A model that runs a graph.
 
     Args:
+        graph: the file that was written.
+        plan: how it runs on a GPU.
         one_shape: whether the input has one shape or a few, rather than many.
         half: whether it computes in float16.
         urgent: whether somebody waits for the answer, so that it goes before others.
-        cpu_batch: items that Triton gathers for one run where there is no GPU.
+        cpu_batch: items that Triton gathers for one run on a CPU.
         apart: for a graph that Triton must not batch: whether a CPU may run the items of its first axis side by side.
     """
+    model = Model(name, comment, inputs, outputs, backend="onnxruntime", half=half, urgent=urgent)
+    if settings.device is Device.GPU:
+        return replace(
+            model,
+            max_batch_size=plan.most,
+            kind="KIND_GPU",
+            instances=settings.gpu_instances,
+            parameters=gpu.parameters(plan, graph, settings),
+        )
     threads = {
         "intra_op_thread_count": settings.intra_op_threads,
         "inter_op_thread_count": settings.inter_op_threads,
     }
     parameters = {key: str(count) for key, count in threads.items() if count}
     if not one_shape:
-        parameters |= {**SHAPES_VARY, SHRINKAGE: f"{settings.device}:0"}
-    if apart and settings.device is Device.CPU:
+        parameters |= SHAPES_VARY
+    if apart:
         parameters["items"] = "apart"
-    model = Model(
-        name,
-        comment,
-        inputs,
-        outputs,
-        backend="onnxruntime",
-        kind="KIND_AUTO",
-        half=half,
-        urgent=urgent,
-        parameters=parameters,
-    )
-    if settings.device is Device.GPU:
-        return _on_gpu(model, settings, one_shape=one_shape)
-    return replace(model, max_batch_size=cpu_batch)
+    return replace(model, max_batch_size=cpu_batch, parameters=parameters)
 
 
-def _on_gpu(model: Model, settings: PreparationSettings, *, one_shape: bool) -> Model:
-    parameters = {**model.parameters, "arena_extend_strategy": "1", "cudnn_conv_algo_search": "1"}
-    if not one_shape and settings.gpu_memory_mib:
-        parameters["gpu_mem_limit"] = str(settings.gpu_memory_mib * 2**20)
-    return replace(
-        model,
-        kind="KIND_GPU",
-        instances=settings.gpu_instances,
-        parameters=parameters,
-    )
-
-
-def for_device(models: Sequence[Model], settings: PreparationSettings) -> Sequence[Model]:
-    """The models of a part whose graph's input has one shape: with larger batches on a GPU."""
-    if settings.device is not Device.GPU:
-        return models
-    return [replace(model, max_batch_size=GPU_BATCH) for model in models]
-
-
-def generated(models: Sequence[Model], *graphs: Rewritten) -> Generated:
+def generated(models: Sequence[Model], settings: PreparationSettings, *graphs: Rewritten) -> Generated:
     """A part that is batched if its graphs are. The public ensemble takes what each of its steps takes."""
+    models = [_with_hands(model, settings.step_processes) for model in models]
     reasons = tuple(f"not batched: {graph.why_not}" for graph in graphs if not graph.batchable)
     if reasons:
         models = [without_batching(model) for model in models]
     limit = min(model.max_batch_size for model in models)
     notes = tuple(note for graph in graphs for note in graph.notes)
     return Generated([*models[:-1], replace(models[-1], max_batch_size=limit)], (*reasons, *notes))
+
+
+def _with_hands(model: Model, processes: int) -> Model:
+    """Several processes take one request each, so that none waits for the slowest of a batch."""
+    if model.backend not in STEP_BACKENDS or processes < 2:
+        return model
+    return replace(model, instances=processes, gathers=False)

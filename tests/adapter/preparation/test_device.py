@@ -1,4 +1,4 @@
-"""What is written for a GPU: by the rules of the container's C++ backend, as documented; it cannot be run here."""
+"""What is written for a GPU, and for many hands."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +9,9 @@ from onnx import TensorProto
 
 from adapter.preparation.graphs.file import read
 from adapter.preparation.repository import prepare
-from adapter.preparation.triton_models.shared import CPU_BATCH, GPU_BATCH
+from adapter.preparation.triton_models.shared import CPU_BATCH, STEP_BACKENDS
+from adapter.settings import GPU_MEMORY_MIB
+from backends.onnxruntime.memory import PROCESS_MIB
 from tests.support import defaults
 from tests.support.configs import container_faults, faults, parse, read_repository
 from tests.support.defaults import preparation_settings
@@ -46,7 +48,7 @@ def write(tmp_path_factory: pytest.TempPathFactory) -> Write:
 
 @pytest.fixture(scope="module")
 def gpu(write: Write) -> Path:
-    return write(device="gpu", gpu_instances=2, gpu_memory_mib=3000)
+    return write(device="gpu", gpu_instances=2, gpu_memory_mib=12288, step_processes=5)
 
 
 def config(repository: Path, model: str) -> Any:
@@ -80,26 +82,58 @@ def test_python_steps_stay_on_the_cpu(gpu: Path) -> None:
     assert kinds == {KIND_CPU}
 
 
-@pytest.mark.parametrize("model", OCR)
-def test_where_shapes_vary_the_memory_is_bounded_and_given_back(gpu: Path, model: str) -> None:
-    bounds = {
-        "arena_extend_strategy": "1",
-        "cudnn_conv_algo_search": "1",
-        "enable_mem_pattern": "0",
-        "memory.enable_memory_arena_shrinkage": "gpu:0",
-        "gpu_mem_limit": str(3000 * 2**20),
-    }
-    assert parameters(gpu, model) == bounds
+def test_steps_that_have_pictures_in_their_hands_are_many_and_take_one_request_each(gpu: Path) -> None:
+    configs = [config(gpu, folder) for folder in read_repository(gpu)]
+    steps = {step.backend: step for step in configs if step.backend in STEP_BACKENDS}
+    assert steps.keys() == STEP_BACKENDS
+    for step in steps.values():
+        assert (step.instance_group[0].count, step.HasField("dynamic_batching")) == (5, False)
+    (tokenize,) = [step for step in configs if step.backend == "clip_tokenize"]
+    assert (tokenize.instance_group[0].count, tokenize.HasField("dynamic_batching")) == (1, True)
 
 
-def test_no_limit_is_written_for_none(write: Write) -> None:
-    assert "gpu_mem_limit" not in parameters(write(device="gpu", gpu_memory_mib=0), OCR[0])
+@pytest.mark.parametrize("model", [*OCR, *FIXED[2:]])
+def test_convolutions_run_in_few_shapes_and_what_a_batch_may_hold_is_the_largest(
+    gpu: Path, model: str
+) -> None:
+    largest = config(gpu, model).max_batch_size
+    sizes = [int(size) for size in parameters(gpu, model)["batch_sizes"].split(",")]
+    assert sizes[0] == 1
+    assert sizes == sorted(sizes)
+    assert largest in (sizes[-1], 0)
 
 
-@pytest.mark.parametrize("model", FIXED[:3])
-def test_batches_are_larger_where_the_shape_is_one(gpu: Path, model: str) -> None:
-    public = ".".join(model.split(".")[:-1])
-    assert config(gpu, model).max_batch_size == config(gpu, public).max_batch_size == GPU_BATCH
+def test_transformers_take_any_batch_and_every_length_is_warm(gpu: Path) -> None:
+    for model in FIXED[:2]:
+        assert "batch_sizes" not in parameters(gpu, model)
+    lengths = parameters(gpu, "ViT-B-32__openai.textual.tokenize")["buckets"].split(",")
+    assert parameters(gpu, FIXED[1])["warm"].split() == [*lengths, "77"]
+
+
+@pytest.mark.parametrize(("precision", "in_tf32"), [("fp32", OCR), ("fp16", OCR), ("tf32", (*OCR, *FIXED))])
+def test_text_is_read_in_tf32_and_vectors_are_exact_unless_it_is_said_of_all(
+    write: Write, precision: str, in_tf32: tuple[str, ...]
+) -> None:
+    repository = write(device="gpu", precision=precision)
+    found = [model for model in (*OCR, *FIXED) if parameters(repository, model)["use_tf32"] == "1"]
+    assert found == list(in_tf32)
+
+
+def test_the_default_models_fit_into_the_default_limit_together(write: Write) -> None:
+    repository = write(device="gpu")
+    found = [parameters(repository, model) for model in (*OCR, *FIXED)]
+    weights_mib = 352 + 254 + 3 * 17 + 3 * 174 + 2 * 5 + 4 * 16  # of the published graphs
+    taken = sum(int(each["gpu_memory_mib"]) + PROCESS_MIB for each in found)
+    assert {each["gpu_memory_limit_mib"] for each in found} == {str(GPU_MEMORY_MIB)}
+    assert taken + weights_mib < GPU_MEMORY_MIB
+
+
+def test_a_higher_limit_leaves_more_room_to_work_in(write: Write) -> None:
+    room = [
+        int(parameters(write(device="gpu", gpu_memory_mib=limit), OCR[0])["gpu_memory_mib"])
+        for limit in (6144, 12288)
+    ]
+    assert room[1] > 1.8 * room[0]
 
 
 def test_faces_are_batched_as_the_setting_says(gpu: Path) -> None:
@@ -107,13 +141,13 @@ def test_faces_are_batched_as_the_setting_says(gpu: Path) -> None:
 
 
 def test_a_cpu_takes_one_page_at_a_time_and_a_gpu_several(gpu: Path, write: Write) -> None:
-    assert (config(write(), OCR[0]).max_batch_size, config(gpu, OCR[0]).max_batch_size) == (1, 8)
+    assert (config(write(), OCR[0]).max_batch_size, config(gpu, OCR[0]).max_batch_size) == (1, 4)
 
 
 def test_a_cpu_takes_fewer_photos_and_faces_at_a_time_than_a_gpu(gpu: Path, write: Write) -> None:
     cpu = write()
     sizes = [[config(folder, model).max_batch_size for model in FIXED[2:]] for folder in (cpu, gpu)]
-    assert sizes == [[2, CPU_BATCH], [GPU_BATCH, preparation_settings().max_batch_size_faces]]
+    assert sizes == [[2, CPU_BATCH], [8, preparation_settings().max_batch_size_faces]]
     few = write(max_batch_size_faces=3)
     assert config(few, FIXED[3]).max_batch_size == config(few, "buffalo_l.recognition").max_batch_size == 3
 

@@ -1,0 +1,187 @@
+"""Which device models run on. A GPU counts only once a graph has really run on it."""
+
+import ctypes
+import logging
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from adapter.errors import SetupError
+from adapter.settings import Device, Precision, Settings
+
+log = logging.getLogger(__name__)
+
+DRIVER = Path("/proc/driver/nvidia/version")
+TRIAL_TIMEOUT_S = 120.0
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+_REASON = re.compile(r"with error: (.+)|(CUDA failure .+?) ;|(?:Error|Exception): (.+)")
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """What the driver says of the first GPU."""
+
+    name: str
+    driver: str
+    capability: tuple[int, int]
+    memory_mib: int
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.memory_mib} MiB, driver {self.driver})"
+
+
+class NoGpu(Exception):
+    """There is none that can be used; the message says why."""
+
+
+class NoDriver(NoGpu):
+    """Nothing here is NVIDIA's."""
+
+
+def find_gpu() -> Gpu:
+    """Asks the driver's own library, NVML.
+
+    Raises:
+        NoGpu: there is no driver, or it does not answer.
+    """
+    try:
+        nvml = ctypes.CDLL("libnvidia-ml.so.1")
+    except OSError as error:
+        if not DRIVER.exists():
+            raise NoDriver("there is no NVIDIA driver") from None
+        raise NoGpu(f"an NVIDIA driver is loaded, but its library is not here: {error}") from None
+    with _answering(nvml):
+        return _read_first(nvml)
+
+
+@contextmanager
+def _answering(nvml: ctypes.CDLL) -> Iterator[None]:
+    _ask(nvml, "nvmlInit_v2")
+    try:
+        yield
+    finally:
+        nvml.nvmlShutdown()
+
+
+def _read_first(nvml: ctypes.CDLL) -> Gpu:
+    count, device = ctypes.c_uint(), ctypes.c_void_p()
+    name, driver = ctypes.create_string_buffer(96), ctypes.create_string_buffer(80)
+    major, minor, memory = ctypes.c_int(), ctypes.c_int(), (ctypes.c_ulonglong * 3)()
+    _ask(nvml, "nvmlSystemGetDriverVersion", driver, 80)
+    _ask(nvml, "nvmlDeviceGetCount_v2", ctypes.byref(count))
+    if not count.value:
+        raise NoGpu(f"driver {driver.value.decode()} sees no GPU")
+    _ask(nvml, "nvmlDeviceGetHandleByIndex_v2", 0, ctypes.byref(device))
+    _ask(nvml, "nvmlDeviceGetName", device, name, 96)
+    _ask(nvml, "nvmlDeviceGetCudaComputeCapability", device, ctypes.byref(major), ctypes.byref(minor))
+    _ask(nvml, "nvmlDeviceGetMemoryInfo", device, memory)
+    capability = (major.value, minor.value)
+    return Gpu(name.value.decode(), driver.value.decode(), capability, memory[0] // 2**20)
+
+
+def _ask(nvml: ctypes.CDLL, function: str, *arguments: object) -> None:
+    if code := getattr(nvml, function)(*arguments):
+        nvml.nvmlErrorString.restype = ctypes.c_char_p
+        raise NoGpu(f"the NVIDIA driver does not answer: {nvml.nvmlErrorString(code).decode()}")
+
+
+def try_gpu() -> None:
+    """Runs a graph on it, in a process of its own.
+
+    Raises:
+        NoGpu: that failed.
+    """
+    command = [sys.executable, "-m", "adapter.preparation.trial"]
+    try:
+        done = subprocess.run(  # noqa: S603 - our own program
+            command, capture_output=True, text=True, timeout=TRIAL_TIMEOUT_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise NoGpu(f"a small graph did not end on it within {TRIAL_TIMEOUT_S:g} s") from None
+    if done.returncode:
+        raise NoGpu(read_reason(done.stderr) or f"a small graph failed on it ({done.returncode})")
+
+
+def read_reason(errors: str) -> str:
+    """The first reason among what ONNX Runtime says on its way down."""
+    for line in _COLOURS.sub("", errors).splitlines():
+        if match := _REASON.search(line):
+            return next(group for group in match.groups() if group).strip()
+    return errors.strip().rpartition("\n")[2]
+
+
+def choose(
+    wanted: Device, find: Callable[[], Gpu] = find_gpu, attempt: Callable[[], None] = try_gpu
+) -> Device:
+    """The device that models are to run on.
+
+    Raises:
+        SetupError: a GPU is wanted and cannot be had.
+    """
+    if wanted == Device.CPU:
+        return wanted
+    found: Gpu | None = None
+    try:
+        found = find()
+        attempt()
+    except NoGpu as reason:
+        if wanted == Device.GPU:
+            raise SetupError(
+                f"IMMICH_TRITON_DEVICE=gpu cannot be had: {_sentence(found, reason)}"
+            ) from reason
+        level = logging.INFO if isinstance(reason, NoDriver) else logging.WARNING
+        log.log(level, "models run on the CPU: %s", _sentence(found, reason))
+        return Device.CPU
+    log.info("models run on the GPU: %s", found)
+    return Device.GPU
+
+
+def _sentence(found: Gpu | None, reason: NoGpu) -> str:
+    return f"{found} cannot be used: {reason}" if found else str(reason)
+
+
+def settle(settings: Settings) -> Settings:
+    """The settings with `auto` decided. Another Triton's host is not ours to look at: its device is said, or a CPU.
+
+    Raises:
+        SetupError: a GPU is wanted and cannot be had, or the precision is not the device's.
+    """
+    chosen = settings.preparation
+    if settings.triton_url:
+        device = Device.GPU if chosen.device is Device.GPU else Device.CPU
+    else:
+        device = choose(chosen.device)
+    precision = chosen.precision
+    if device is Device.CPU and precision in (Precision.FP16, Precision.TF32):
+        log.warning("IMMICH_TRITON_PRECISION=%s is for a GPU: the CPU computes in fp32", precision)
+        precision = Precision.FP32
+    if device is Device.GPU and precision is Precision.INT8:
+        raise SetupError("IMMICH_TRITON_PRECISION=int8 is for a CPU: set IMMICH_TRITON_DEVICE=cpu, or fp16")
+    settled = {
+        "device": device,
+        "precision": precision,
+        "step_processes": chosen.step_processes or count_hands(device, _cores(), _memory_bytes()),
+    }
+    return settings.model_copy(update={"preparation": chosen.model_copy(update=settled)})
+
+
+def count_hands(device: Device, cores: int, memory_bytes: int) -> int:
+    """How many processes a step that works on pictures gets: one for each GB at most, which is some 40 MB each.
+
+    Where graphs run on the CPU, they need the most of it. On few cores, one process with threads takes less memory.
+    """
+    wanted = cores * 3 // 4 if device is Device.GPU else cores // 4
+    return max(1, min(wanted, memory_bytes // 2**30))
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))
+
+
+def _memory_bytes() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

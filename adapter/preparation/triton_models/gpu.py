@@ -1,0 +1,61 @@
+"""What a graph's config says where it runs on a GPU: in which shapes, how exactly, and within how much memory."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from adapter.preparation.graphs.file import read
+from adapter.settings import GPU_MEMORY_MIB, Precision, PreparationSettings
+
+FEW_CONVOLUTIONS = 4
+"""A transformer has one, which cuts the picture into patches."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a graph runs on a GPU.
+
+    Attributes:
+        most: items of one run.
+        sizes: the numbers of items that a run is filled up to, each with a session of its own: for graphs with
+            convolutions, which keep the plan of one shape only. None: one session takes any number.
+        shapes: what the -1 of its inputs' dims are, each with sessions of its own; none where there is no -1.
+        working_mib: memory for what lies between its layers, of the setting's default.
+        tf32: whether its products are rounded to 10 bits, where the setting does not say so of all.
+    """
+
+    most: int
+    working_mib: int
+    sizes: Sequence[int] = ()
+    shapes: Sequence[Sequence[int]] = ()
+    tf32: bool = False
+
+
+def is_convolutional(graph: Path) -> bool:
+    """Whether a graph needs a session for each shape."""
+    return [node.op_type for node in read(graph).graph.node].count("Conv") > FEW_CONVOLUTIONS
+
+
+def parameters(plan: Plan, graph: Path, settings: PreparationSettings) -> Mapping[str, str]:
+    """The parameters of `backends/onnxruntime` for a graph in a file."""
+    sessions = max(1, len(plan.sizes)) * max(1, len(plan.shapes) if plan.sizes else 1)
+    working_mib = plan.working_mib * settings.gpu_memory_mib // GPU_MEMORY_MIB
+    exact = settings.precision is not Precision.TF32 and not plan.tf32
+    found = {
+        "arena_extend_strategy": "kSameAsRequested",
+        "cudnn_conv_algo_search": "HEURISTIC",
+        "enable_mem_pattern": "0",
+        "use_tf32": "0" if exact else "1",
+        "gpu_memory_mib": str(_size_mib(graph) * sessions + working_mib),
+        "gpu_memory_limit_mib": str(settings.gpu_memory_mib),
+    }
+    if plan.sizes:
+        found["batch_sizes"] = ",".join(map(str, plan.sizes))
+    if plan.shapes:
+        found["warm"] = " ".join("x".join(map(str, shape)) for shape in plan.shapes)
+    return found
+
+
+def _size_mib(graph: Path) -> int:
+    """Of its weights, which may lie beside it."""
+    return -(-sum(path.stat().st_size for path in graph.parent.iterdir()) // 2**20)
