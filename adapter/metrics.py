@@ -66,7 +66,11 @@ class Metrics:
     def _make_model_metrics(self) -> None:
         self.ready = self._gauge("ready", "1 while /ping says pong.")
         self.loaded = self._gauge(
-            "model_loaded", "1 for each part of a model that is loaded.", "model", "type"
+            "model_loaded",
+            "1 for each part of a model that is loaded, by what it runs on.",
+            "model",
+            "type",
+            "device",
         )
         self.load_seconds = self._histogram("load_seconds", "Preparing and loading.", "model", "type")
         self.load_failures = self._counter("load_failures", "Models that could not be had or loaded.")
@@ -108,15 +112,15 @@ class Metrics:
         for task, count in found.items():
             self.found.labels(task).inc(count)
 
-    def load_ended(self, part: Part, seconds: float) -> None:
+    def load_ended(self, part: Part, device: str, seconds: float) -> None:
         self.load_seconds.labels(part.name, part.type).observe(seconds)
-        self.loaded.labels(part.name, part.type).set(1)
+        self.loaded.labels(part.name, part.type, device).set(1)
         for counter in (self.heals, self.reloads, self.resent):  # from 0, or the first would be no increase
             counter.labels(part.name, part.type)
 
-    def unload_ended(self, part: Part, seconds: float) -> None:
+    def unload_ended(self, part: Part, device: str, seconds: float) -> None:
         self.unload_seconds.labels(part.name, part.type).observe(seconds)
-        self.loaded.remove(part.name, part.type)
+        self.loaded.remove(part.name, part.type, device)
 
     def triton_restarted(self) -> None:
         """A Triton that was started again has nothing loaded."""

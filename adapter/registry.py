@@ -110,7 +110,7 @@ class Registry:
         if task.cancelled():
             return
         if not task.exception():
-            self._metrics.load_ended(part, seconds)
+            self._metrics.load_ended(part, task.result().device, seconds)
         elif isinstance(task.exception(), ModelUnavailable):
             self._metrics.load_failures.inc()
 
@@ -136,7 +136,9 @@ class Registry:
         for note in prepared.notes:
             log.info("%s: %s", part, note)
         await self._load(part, prepared)
-        log.info("%s is loaded, after %.1f s", part, time.monotonic() - started)
+        log.info(
+            "%s is loaded on the %s, after %.1f s", part, prepared.device.upper(), time.monotonic() - started
+        )
         return prepared
 
     async def _load_again(self, part: Part) -> Prepared:
@@ -162,7 +164,7 @@ class Registry:
         except TritonError as error:  # Triton is down: then it is unloaded too
             log.debug("unloading %s: %s", part, error)
         finally:
-            self._metrics.unload_ended(part, time.monotonic() - started)
+            self._metrics.unload_ended(part, prepared.device, time.monotonic() - started)
             del self._unloads[part]
 
     async def _load(self, part: Part, prepared: Prepared) -> None:

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import typer
@@ -15,7 +14,7 @@ import typer
 from adapter import settings as environment
 from adapter.cli.options import Json
 from adapter.errors import SetupError
-from adapter.settings import Settings
+from adapter.settings import Device, Settings
 
 LITTLE_DISK_BYTES = 5 * 2**30
 LITTLE_SHARED_MEMORY_BYTES = 256 * 2**20
@@ -74,7 +73,9 @@ def _python(_: Settings) -> str:
 
 
 def _numpy(_: Settings) -> str:
-    return f"{version('numpy')}, onnxruntime {version('onnxruntime')}"
+    import onnxruntime  # whichever package it comes from: onnxruntime or onnxruntime-gpu
+
+    return f"{version('numpy')}, onnxruntime {onnxruntime.__version__}"
 
 
 def _triton(settings: Settings) -> str:
@@ -132,10 +133,26 @@ def _hub(_: Settings) -> str:
     return f"{constants.ENDPOINT} can be reached"
 
 
-def _gpu(_: Settings) -> str:
-    if not Path("/proc/driver/nvidia/version").exists():
-        return "none here; models run on the CPU"
-    return "an NVIDIA driver is loaded; the embedded Triton does not use it, the GPU container does"
+def _gpu(settings: Settings) -> str:
+    from adapter.device import NoDriver, NoGpu, find_gpu, try_gpu
+
+    if settings.triton_url:
+        return f"models run where Triton does: as IMMICH_TRITON_DEVICE={settings.preparation.device} says"
+    if settings.preparation.device is Device.CPU:
+        return "IMMICH_TRITON_DEVICE=cpu: models run on the CPU"
+    try:
+        found = find_gpu()
+    except NoDriver as reason:
+        if settings.preparation.device is Device.AUTO:
+            return f"{reason}; models run on the CPU"
+        raise SetupError(f"IMMICH_TRITON_DEVICE=gpu cannot be had: {reason}") from reason
+    except NoGpu as reason:
+        raise SetupError(str(reason)) from reason
+    try:
+        try_gpu()
+    except NoGpu as reason:
+        raise SetupError(f"{found} cannot be used: {reason}") from reason
+    return f"a graph ran on {found}"
 
 
 def _connect(host: str, port: int, what: str) -> None:

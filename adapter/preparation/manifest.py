@@ -29,6 +29,7 @@ class Prepared:
         max_batch_size: items that one request may hold; at least 1.
         outputs: dims of its outputs without the batch axis; -1 is variable.
         notes: what the log should say of it, such as why it cannot be batched.
+        device: what its graphs run on: Triton loads it there or not at all.
     """
 
     model: str
@@ -36,6 +37,7 @@ class Prepared:
     max_batch_size: int
     outputs: Mapping[str, tuple[int, ...]]
     notes: tuple[str, ...] = ()
+    device: str = "cpu"
 
 
 def public_name(part: Part) -> str:
@@ -79,6 +81,7 @@ def parse(stored: Mapping[str, Any]) -> Prepared:
         max_batch_size=stored["max_batch_size"],
         outputs={name: tuple(dims) for name, dims in stored["outputs"].items()},
         notes=tuple(stored["notes"]),
+        device=stored["device"],
     )
 
 

@@ -81,4 +81,5 @@ def _describe(name: str, generated: Generated) -> Prepared:
         max_batch_size=max(1, public.max_batch_size),
         outputs={tensor.name: tensor.dims[skip:] for tensor in public.outputs},
         notes=generated.notes,
+        device="gpu" if any(model.kind == "KIND_GPU" for model in generated.models) else "cpu",
     )

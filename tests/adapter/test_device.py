@@ -8,10 +8,19 @@ import pytest
 
 from adapter.device import Gpu, NoDriver, NoGpu, choose, count_hands, read_reason, settle, try_gpu
 from adapter.errors import SetupError
-from adapter.settings import Device, Precision, Settings
+from adapter.settings import Device, Precision, PreparationSettings, Settings, load
 
 CARD = Gpu("NVIDIA GeForce RTX 3060", "580.95.05", (8, 6), 12288)
 GB = 2**30
+
+
+ELSEWHERE = "http://triton:8000"
+
+
+def chosen(triton_url: str | None = None, **preparation: Any) -> Settings:
+    """The defaults, but for what is chosen."""
+    update = {"triton_url": triton_url, "preparation": PreparationSettings(**preparation)}
+    return load().model_copy(update=update)
 
 
 def failing(error: Exception) -> Callable[[], Any]:
@@ -38,7 +47,11 @@ def test_a_gpu_on_which_a_graph_ran_is_taken() -> None:
     [
         (failing(NoDriver("there is no NVIDIA driver")), runs, "there is no NVIDIA driver"),
         (failing(NoGpu("the driver does not answer: Driver mismatch")), runs, "Driver mismatch"),
-        (found, failing(NoGpu("libcublasLt.so.13: not there")), r"RTX 3060 .* cannot be used: libcublasLt.so.13"),
+        (
+            found,
+            failing(NoGpu("libcublasLt.so.13: not there")),
+            r"RTX 3060 .* cannot be used: libcublasLt.so.13",
+        ),
     ],
 )
 def test_why_a_gpu_is_not_taken_is_said_and_is_an_error_where_it_was_asked_for(
@@ -53,7 +66,7 @@ def test_why_a_gpu_is_not_taken_is_said_and_is_an_error_where_it_was_asked_for(
 
 
 def test_a_host_without_a_gpu_says_what_the_trial_lacks() -> None:
-    with pytest.raises(NoGpu, match="onnxruntime-gpu is not installed|libcublasLt|CUDA"):
+    with pytest.raises(NoGpu, match=r"onnxruntime-gpu is not installed|libcublasLt|CUDA"):
         try_gpu()
 
 
@@ -63,21 +76,24 @@ def test_the_first_reason_of_the_runtime_is_the_one_that_counts() -> None:
         "Error: ONNX Runtime gave the GPU up\n"
     )
     assert read_reason(said) == "libcublasLt.so.13: no such file"
-    assert read_reason("CUDA failure 35: driver too old ; GPU=0 ; file=x") == "CUDA failure 35: driver too old"
+    assert (
+        read_reason("CUDA failure 35: driver too old ; GPU=0 ; file=x") == "CUDA failure 35: driver too old"
+    )
 
 
 @pytest.mark.parametrize(("asked", "device"), [("auto", "cpu"), ("cpu", "cpu"), ("gpu", "gpu")])
 def test_of_another_hosts_triton_the_setting_is_believed(asked: str, device: str) -> None:
-    asked_for = Settings(triton_url="http://triton:8000", preparation={"device": asked})  # type: ignore[arg-type]
-    assert settle(asked_for).preparation.device is Device(device)
+    assert settle(chosen(triton_url=ELSEWHERE, device=asked)).preparation.device is Device(device)
 
 
 def test_a_precision_that_the_cpu_lacks_becomes_fp32_and_int8_is_refused_on_a_gpu() -> None:
-    elsewhere = "http://triton:8000"
-    half = Settings(triton_url=elsewhere, preparation={"precision": "fp16"})  # type: ignore[arg-type]
-    assert settle(half).preparation.precision is Precision.FP32
-    whole = Settings(triton_url=elsewhere, preparation={"precision": "int8"})  # type: ignore[arg-type]
-    assert settle(whole).preparation.precision is Precision.INT8
+    half = settle(chosen(triton_url=ELSEWHERE, precision="fp16"))
+    assert half.preparation.precision is Precision.FP32
+    whole = settle(chosen(triton_url=ELSEWHERE, precision="int8"))
+    assert whole.preparation.precision is Precision.INT8
+    with pytest.raises(SetupError, match="int8 is for a CPU"):
+        on_gpu = PreparationSettings().model_copy(update={"device": Device.GPU, "precision": Precision.INT8})
+        settle(chosen(triton_url=ELSEWHERE).model_copy(update={"preparation": on_gpu}))
 
 
 @pytest.mark.parametrize(
@@ -98,5 +114,4 @@ def test_hands_are_as_many_as_cores_and_memory_carry(
 
 
 def test_what_was_asked_for_is_kept() -> None:
-    chosen = Settings(preparation={"device": "cpu", "step_processes": 3})  # type: ignore[arg-type]
-    assert settle(chosen).preparation.step_processes == 3
+    assert settle(chosen(device="cpu", step_processes=3)).preparation.step_processes == 3

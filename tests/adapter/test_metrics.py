@@ -101,7 +101,7 @@ class TestModels:
 
         registry = Registry(cast("Triton", FakeTriton()), cast("Preparation", FakePreparation()), metrics)
         first = await registry.get(PART)
-        assert value(metrics, "model_loaded", **LABELS) == 1
+        assert value(metrics, "model_loaded", **LABELS, device="cpu") == 1
         second = await registry.heal(PART, first, "m.visual.step")
         await registry.heal(PART, first, "m.visual.step")  # noticed by another request, later
         await registry.reload(PART, second)
@@ -110,7 +110,7 @@ class TestModels:
         assert value(metrics, "reloads_total", **LABELS) == 1
         assert value(metrics, "load_seconds_count", **LABELS) == 3
         assert value(metrics, "unload_seconds_count", **LABELS) == 1
-        assert value(metrics, "model_loaded", **LABELS) is None
+        assert value(metrics, "model_loaded", **LABELS, device="cpu") is None
 
     async def test_a_model_that_cannot_be_had_is_a_failure_without_its_name(self) -> None:
         metrics, preparation = Metrics(), FakePreparation()
@@ -123,10 +123,10 @@ class TestModels:
 
     def test_a_triton_that_was_restarted_has_nothing_loaded(self) -> None:
         metrics = Metrics()
-        metrics.load_ended(PART, 1.5)
+        metrics.load_ended(PART, "cpu", 1.5)
         metrics.triton_restarted()
         assert value(metrics, "triton_restarts_total") == 1
-        assert value(metrics, "model_loaded", **LABELS) is None
+        assert value(metrics, "model_loaded", **LABELS, device="cpu") is None
 
 
 class TestExposed:

@@ -86,9 +86,10 @@ def test_a_precision_that_makes_its_device_faster_is_taken(device: str, precisio
 @pytest.mark.parametrize(
     ("device", "precision", "told"),
     [
-        ("cpu", "fp16", "IMMICH_TRITON_DEVICE=gpu"),
+        ("cpu", "fp16", "fp16 needs a GPU"),
+        ("cpu", "tf32", "tf32 needs a GPU"),
         ("gpu", "int8", "there is fp16"),
-        ("cpu", "fp8", "'fp32', 'fp16' or 'int8'"),
+        ("cpu", "fp8", "'fp32', 'tf32', 'fp16' or 'int8'"),
     ],
 )
 def test_a_precision_that_does_not_is_refused(

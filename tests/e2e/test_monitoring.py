@@ -113,7 +113,7 @@ def test_a_scrape_counts_what_was_done_and_keeps_made_up_names_out(watched: Watc
         f'requests_total{{model="{NAME}",status="400",task="clip"}}',
         'requests_total{model="unknown",status="422",task="clip"}',
         'requests_total{model="demo-face",status="200",task="facial-recognition"}',
-        'model_loaded{model="demo-face",type="detection"} 1.0',
+        'model_loaded{device="cpu",model="demo-face",type="detection"} 1.0',
         "ready 1.0",
         'requests_in_flight{stage="triton"} 0.0',
     ):

@@ -1,17 +1,27 @@
-# Triton for hosts without a GPU: the server of the PyPI wheel, and our backends. Holds no model weights.
-# Build from the checkout: docker build -f docker/triton-cpu.Dockerfile .
+# Triton: the server of the PyPI wheel, and our backends. Holds no model weights.
+# Build from the checkout: docker build -f docker/triton.Dockerfile .
+# RUNTIME is what runs graphs: `cpu`, or one of pyproject.toml's extras: `gpu` (CUDA 13), `gpu-cuda12`.
 ARG BASE=debian:bookworm-slim
+ARG RUNTIME=cpu
 
 FROM ${BASE} AS build
+ARG RUNTIME
 RUN apt-get update && apt-get install -y --no-install-recommends python3-pip unzip
-COPY constraints.txt docker/triton-requirements.txt /build/
+COPY pyproject.toml constraints.txt docker/triton-requirements.txt /build/
 WORKDIR /build
 # Without dependencies: what the Python steps import is all there is. In the system's own folder, because Triton's
 # Python processes do not look at PYTHONPATH.
 ENV PACKAGES=/usr/local/lib/python3.11/dist-packages
 RUN pip install --no-cache-dir --no-deps --target "$PACKAGES" -r triton-requirements.txt -c constraints.txt \
-        onnxruntime \
+        $([ "$RUNTIME" != cpu ] || echo onnxruntime) \
     && find "$PACKAGES" -type d -name tests -prune -exec rm -r {} +
+# With dependencies: CUDA's libraries.
+RUN if [ "$RUNTIME" != cpu ]; then \
+        python3 -c 'import sys, tomllib; print(*tomllib.load(sys.stdin.buffer)["project"]["optional-dependencies"][sys.argv[1]])' \
+            "$RUNTIME" <pyproject.toml \
+        | xargs pip install --no-cache-dir --target gpu -c constraints.txt \
+        && cp -rn gpu/. "$PACKAGES"; \
+    fi
 # The wheel's layout stays as it is: the server finds its libraries by it.
 RUN pip download --no-cache-dir --no-deps -c constraints.txt nvidia-pytriton \
     && unzip -q nvidia_pytriton-*.whl 'pytriton/tritonserver/*' 'nvidia_pytriton.libs/*' -d /opt/triton \
@@ -42,6 +52,7 @@ COPY docker/triton-entrypoint docker/check-http /usr/local/bin/
 ENV PATH=/opt/triton/pytriton/tritonserver/bin:${PATH} \
     LD_LIBRARY_PATH=/opt/triton/nvidia_pytriton.libs \
     MALLOC_ARENA_MAX=2 \
+    NVIDIA_DRIVER_CAPABILITIES=compute,utility \
     PYTHONDONTWRITEBYTECODE=1 \
     TRITON_BACKENDS=/opt/triton/backends
 # Fails the build, rather than the first request, where something is missing.
