@@ -92,7 +92,7 @@ def test_a_precision_that_the_cpu_lacks_becomes_fp32_and_int8_is_refused_on_a_gp
     whole = settle(chosen(triton_url=ELSEWHERE, precision="int8"))
     assert whole.preparation.precision is Precision.INT8
     with pytest.raises(SetupError, match="int8 is for a CPU"):
-        on_gpu = PreparationSettings().model_copy(update={"device": Device.GPU, "precision": Precision.INT8})
+        on_gpu = load().preparation.model_copy(update={"device": Device.GPU, "precision": Precision.INT8})
         settle(chosen(triton_url=ELSEWHERE).model_copy(update={"preparation": on_gpu}))
 
 
