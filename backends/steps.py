@@ -21,6 +21,11 @@ def read_parameters(args: dict[str, str]) -> dict[str, str]:
     return {key: value["string_value"] for key, value in parameters.items()}
 
 
+def read_numbers(text: str, kind: Callable[[str], object] = int):
+    """The numbers of a parameter that lists some, or none, with commas."""
+    return tuple(kind(number) for number in text.split(",") if number)
+
+
 def answer_each(requests, answer: Answer, pool: ThreadPoolExecutor | None = None):
     """One response a request, in order. A request that fails is answered with its own error; the others are not harmed.
 

@@ -56,7 +56,7 @@ ENV PATH=/opt/triton/pytriton/tritonserver/bin:${PATH} \
     PYTHONDONTWRITEBYTECODE=1 \
     TRITON_BACKENDS=/opt/triton/backends
 # Fails the build, rather than the first request, where something is missing.
-RUN python3 -c 'import cv2, numpy, onnxruntime, pyclipper, tokenizers, transforms.faces, backends' \
+RUN python3 -c 'import cv2, numpy, onnxruntime, tokenizers, transforms.faces, backends' \
     && python3 -c 'from transforms import kernels; kernels.load()' \
     && ! ldd "$(command -v tritonserver)" | grep 'not found'
 USER 10001:10001

@@ -8,26 +8,17 @@ The lines are cut out and read in `transforms.ocr_recognition`.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
+from fractions import Fraction
 
 import cv2
 import numpy as np
-import pyclipper
 from numpy.typing import NDArray
 
 from transforms import resample
-from transforms.reading_order import reading_order
 
 STRIDE = 32  # the detector halves its input five times
 MIN_SIDE_PX = 32
 MAX_CANVAS_PX = 2**24  # the detector takes about 135 bytes a pixel: 2.3 GB here
-
-# The detector's input is (x - MEAN_LEVEL) / LEVEL_SCALE of levels 0 to 255, BGR. The mean was meant for pixels
-# of 0 to 1, so the result lies between 0 and 2, not between -1 and 1; the original's boxes come from exactly that.
-MEAN_LEVEL = 0.5
-LEVEL_SCALE = 127.5
-
-BUCKETS_PX = (320, 512, 736, 992, 1312, 1760, 2336, 3136, 4192)  # multiples of 32
 
 IS_TEXT = 0.3
 DILATION = np.ones((2, 2), np.uint8)
@@ -35,14 +26,11 @@ MAX_CONTOURS = 1000
 UNCLIP_RATIO = 1.6
 MIN_TEXT_PX = 3  # short side on the canvas, before the box is grown
 MIN_BOX_PX = 5  # and after
-MAX_SLIVER_PX = 3  # in the picture: boxes no wider or higher than this are dropped
+MIN_LINE_PX = 4  # in the picture
+NEW_ROW_PX = 10
 
-
-class ScoreMode(StrEnum):
-    """What a box's score is the mean of: its four corners' inside, or its contour's."""
-
-    FAST = "fast"
-    SLOW = "slow"
+Rectangle = tuple[Sequence[float], Sequence[float], float]
+"""Of OpenCV: centre (x, y), size (width, height), angle in degrees."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +52,7 @@ def can_hold_text(height: int, width: int) -> bool:
     return min(height, width) >= MIN_SIDE_PX
 
 
-def canvas_size(height: int, width: int, max_resolution: int) -> tuple[int, int]:
+def content_size(height: int, width: int, max_resolution: int) -> tuple[int, int]:
     """The size at which a picture is searched: its own, or smaller, in multiples of 32.
 
     A picture is never enlarged (but for rounding). Beyond `MAX_CANVAS_PX`, where the original would take
@@ -78,115 +66,148 @@ def canvas_size(height: int, width: int, max_resolution: int) -> tuple[int, int]
     Returns:
         Height and width, at least 32.
 
-    Source: RapidOCR, DetPreProcess.resize (truncation, then Python's rounding), but with the limit as a maximum.
+    Source: Immich 3.3.
     """
     ratio = min(1.0, max_resolution / min(height, width), math.sqrt(MAX_CANVAS_PX / (height * width)))
-    return _to_stride(height * ratio), _to_stride(width * ratio)
+    longest = MAX_CANVAS_PX // STRIDE  # what keeps a strip 32 px high within the area
+    return min(longest, _to_stride(height * ratio)), min(longest, _to_stride(width * ratio))
 
 
-def resize_for_detection(pixels: NDArray[np.uint8], max_resolution: int) -> NDArray[np.uint8]:
-    """Scale a picture to the detector's canvas, with Lanczos.
+def canvases(max_resolution: int, aspects: Sequence[Fraction]) -> list[tuple[int, int]]:
+    """The sizes of canvases that pictures are put on where the detector is to see few shapes: on a GPU.
+
+    Args:
+        max_resolution: their short side, in pixels.
+        aspects: how many times as long their long side is, at least 1; lying and standing.
+
+    Returns:
+        Heights and widths, multiples of 32.
+
+    Source: Immich 3.3.
+    """
+    longest = math.isqrt(int(MAX_CANVAS_PX / max(aspects)))
+    short = max(MIN_SIDE_PX, min(_ceil_to_stride(max_resolution), longest // STRIDE * STRIDE))
+    sides = [_ceil_to_stride(aspect * short) for aspect in aspects]
+    return sorted({size for side in sides for size in ((side, short), (short, side))})
+
+
+def choose_canvas(content: tuple[int, int], sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    """The canvas on which content (height, width) shrinks least, and of those the smallest."""
+    return min(sizes, key=lambda size: (-_fitting_ratio(content, size), size[0] * size[1]))
+
+
+def resize_for_detection(
+    pixels: NDArray[np.uint8], max_resolution: int, aspects: Sequence[Fraction] = ()
+) -> tuple[NDArray[np.uint8], tuple[int, int]]:
+    """Scale a picture for the detector, with Lanczos.
 
     Args:
         pixels: uint8 (h, w, 3), RGB.
         max_resolution: the short side's limit, in pixels.
+        aspects: of the canvases that it shall be put on, top left, the rest black; none: it fills its canvas.
 
     Returns:
-        uint8 (h', w', 3), RGB, 0 to 255: the graph normalises (`MEAN_LEVEL`, `LEVEL_SCALE`) and swaps colours.
+        The canvas, uint8 (h', w', 3), RGB, 0 to 255 (the graph normalises), and height and width of what the
+        picture takes up of it.
     """
-    height, width = canvas_size(pixels.shape[0], pixels.shape[1], max_resolution)
-    return resample.resize(pixels, (width, height), resample.Interpolation.LANCZOS)
+    content = content_size(pixels.shape[0], pixels.shape[1], max_resolution)
+    size = choose_canvas(content, canvases(max_resolution, aspects)) if aspects else content
+    height, width = content = _shrunk_into(size, content)
+    canvas = np.zeros((*size, 3), np.uint8)
+    canvas[:height, :width] = resample.resize(pixels, (width, height), resample.Interpolation.LANCZOS)
+    return canvas, content
 
 
-def pad_to_bucket(canvas: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Grow a canvas to one of few sizes, with black at the right and at the bottom.
-
-    A GPU's memory grows with every new shape. The detector sees beyond the edge of what was added, so that boxes
-    near it may move.
-
-    Args:
-        canvas: uint8 (h', w', 3), from `resize_for_detection`.
-
-    Returns:
-        uint8 (h'', w'', 3), sides of `BUCKETS_PX`; a side over the largest stays.
-    """
-    padding = [(0, snap(side, BUCKETS_PX) - side) for side in canvas.shape[:2]]
-    return np.pad(canvas, [*padding, (0, 0)])
-
-
-def snap(length: int, buckets: Sequence[int]) -> int:
-    """The smallest bucket that holds a length; the length itself where none does."""
-    return next((bucket for bucket in buckets if bucket >= length), length)
-
-
-def find_lines(
-    probabilities: NDArray[np.float32],
-    height: int,
-    width: int,
-    min_score: float = 0.5,
-    score_mode: ScoreMode = ScoreMode.FAST,
-) -> Lines:
+def find_lines(probabilities: NDArray[np.float32], height: int, width: int, min_score: float = 0.5) -> Lines:
     """Turn the detector's map into boxes of lines, in reading order.
 
     Args:
-        probabilities: float32 (h', w'), 0 to 1, how likely each pixel of the canvas belongs to text.
+        probabilities: float32 (h', w'), 0 to 1, how likely each pixel of the content belongs to text.
         height: of the full picture, in pixels.
         width: of the full picture, in pixels.
         min_score: boxes below it are dropped.
-        score_mode: what a score is the mean of.
 
     Raises:
         ValueError: a probability is not finite.
 
-    Source: RapidOCR, DBPostProcess and TextDetector.sorted_boxes; Liao et al., "Real-time Scene Text Detection
-        with Differentiable Binarization" (2020).
+    Source: Immich 3.3; Liao et al., "Real-time Scene Text Detection with Differentiable Binarization" (2020).
     """
     if not np.isfinite(probabilities).all():
         raise ValueError("the text detector's probabilities are not finite")
     mask = cv2.dilate((probabilities > IS_TEXT).astype(np.uint8), DILATION)
     contours, _ = cv2.findContours(mask, cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
     found = [
-        box_and_score
-        for contour in contours[:MAX_CONTOURS]
-        if (
-            box_and_score := _line_of_contour(
-                contour.reshape(-1, 2).astype(np.int32), probabilities, min_score, score_mode
-            )
-        )
+        line for contour in contours[:MAX_CONTOURS] if (line := _line_of(contour, probabilities, min_score))
     ]
     if not found:
         return Lines(np.zeros((0, 4, 2), np.float32), np.zeros(0, np.float32))
-    scores = np.array([score for _, score in found], np.float32)
     boxes = _to_picture(np.stack([box for box, _ in found]), probabilities.shape, height, width)
-    kept = np.flatnonzero(~_is_sliver(boxes))
+    scores = np.array([score for _, score in found], np.float32)
+    kept = np.flatnonzero(_is_large_enough(boxes))
     order = kept[reading_order(boxes[kept])]
     return Lines(boxes[order], scores[order])
 
 
+def reading_order(boxes: NDArray[np.float32]) -> NDArray[np.intp]:
+    """The order in which lines are read: sorted by top, a new row where it grows by 10 px or more; then by left.
+
+    Args:
+        boxes: float32 (n, 4, 2), corners (x, y) from top left, in pixels.
+
+    Returns:
+        int (n,), indices into `boxes`.
+
+    Source: RapidOCR, TextDetector.sorted_boxes.
+    """
+    left, top = boxes[:, 0, 0], boxes[:, 0, 1]
+    by_top = np.argsort(top, kind="stable")
+    row = np.cumsum(np.diff(top[by_top], prepend=top[by_top][:1]) >= NEW_ROW_PX)
+    order: NDArray[np.intp] = by_top[np.lexsort((left[by_top], row))]
+    return order
+
+
 def _to_stride(side: float) -> int:
-    """The nearest multiple of 32, at least 32, and at most what keeps a strip 32 px high within the area."""
-    return min(MAX_CANVAS_PX // STRIDE, max(STRIDE, round(int(side) / STRIDE) * STRIDE))
+    """The nearest multiple of 32, at least 32; halves go to the even one."""
+    return max(MIN_SIDE_PX, round(side / STRIDE) * STRIDE)
 
 
-def _line_of_contour(
-    contour: NDArray[np.int32], probabilities: NDArray[np.float32], min_score: float, score_mode: ScoreMode
+def _ceil_to_stride(side: Fraction | int) -> int:
+    return math.ceil(Fraction(side, STRIDE)) * STRIDE
+
+
+def _fitting_ratio(content: tuple[int, int], size: tuple[int, int]) -> float:
+    return min(size[0] / content[0], size[1] / content[1], 1.0)
+
+
+def _shrunk_into(size: tuple[int, int], content: tuple[int, int]) -> tuple[int, int]:
+    ratio = _fitting_ratio(content, size)
+    height, width = (min(limit, _to_stride(side * ratio)) for side, limit in zip(content, size, strict=True))
+    return height, width
+
+
+def _line_of(
+    contour: cv2.typing.MatLike, probabilities: NDArray[np.float32], min_score: float
 ) -> tuple[NDArray[np.float32], float] | None:
-    """The box (4, 2) on the canvas and the score of a contour (n, 2), or None if it is no line of text."""
-    core, short_side = _min_area_box(contour)
-    if short_side < MIN_TEXT_PX:
+    """The box (4, 2) on the canvas and the score of a contour (n, 1, 2), or None if it is no line of text."""
+    core = cv2.minAreaRect(contour)
+    if min(core[1]) < MIN_TEXT_PX:
         return None
-    score = _mean_inside(probabilities, core if score_mode is ScoreMode.FAST else contour)
+    score = _mean_inside(probabilities, _corners(core))
     if score < min_score:
         return None
-    box, short_side = _min_area_box(_unclip(core))
-    return (box, score) if short_side >= MIN_BOX_PX else None
+    line = _unclip(core)
+    return (_corners(line), score) if min(line[1]) >= MIN_BOX_PX else None
 
 
-def _min_area_box(points: NDArray[np.int32]) -> tuple[NDArray[np.float32], float]:
-    """The smallest rotated rectangle around points (n, 2): corners (4, 2) from top left, and its short side."""
-    rectangle = cv2.minAreaRect(points)
-    corners = np.asarray(cv2.boxPoints(rectangle), np.float32)
-    return _clockwise(corners[np.newaxis])[0], min(rectangle[1])
+def _corners(rectangle: Rectangle) -> NDArray[np.float32]:
+    return np.asarray(cv2.boxPoints(rectangle), np.float32)
+
+
+def _unclip(core: Rectangle) -> Rectangle:
+    """Grow a rectangle, which holds the core of a line, to the whole line."""
+    centre, (width, height), angle = core
+    growth = width * height * UNCLIP_RATIO / (width + height)
+    return centre, (width + growth, height + growth), angle
 
 
 def _clockwise(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -198,9 +219,7 @@ def _clockwise(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.stack([left[:, 0], right[:, 0], right[:, 1], left[:, 1]], axis=1)
 
 
-def _mean_inside(
-    probabilities: NDArray[np.float32], polygon: NDArray[np.float32] | NDArray[np.int32]
-) -> float:
+def _mean_inside(probabilities: NDArray[np.float32], polygon: NDArray[np.float32]) -> float:
     """The mean probability inside a polygon (n, 2) of (x, y), with its edges."""
     limits = np.array(probabilities.shape[::-1]) - 1
     start = np.clip(np.floor(polygon.min(axis=0)).astype(np.int32), 0, limits)
@@ -211,31 +230,17 @@ def _mean_inside(
     return float(cv2.mean(window, mask)[0])
 
 
-def _unclip(box: NDArray[np.float32]) -> NDArray[np.int32]:
-    """Grow a box (4, 2), which holds the core of a line, to the whole line: a rounded outline (n, 2)."""
-    corners = box.astype(np.float64)
-    edges = np.roll(corners, -1, axis=0) - corners
-    perimeter = np.hypot(edges[:, 0], edges[:, 1]).sum()
-    area = abs(np.sum(corners[:, 0] * edges[:, 1] - corners[:, 1] * edges[:, 0])) / 2
-    offset = pyclipper.PyclipperOffset()
-    offset.AddPath(box, pyclipper.JT_ROUND, pyclipper.ET_CLOSEDPOLYGON)
-    outlines: Sequence[Sequence[Sequence[int]]] = offset.Execute(area * UNCLIP_RATIO / perimeter)
-    return np.concatenate(outlines).astype(np.int32)
-
-
 def _to_picture(
-    boxes: NDArray[np.float32], canvas: tuple[int, ...], height: int, width: int
+    boxes: NDArray[np.float32], content: tuple[int, ...], height: int, width: int
 ) -> NDArray[np.float32]:
-    """Boxes (n, 4, 2) on a canvas (h', w') in whole pixels of the picture, inside it, clockwise from top left."""
-    canvas_xy = np.array(canvas[::-1], np.float32)
+    """Boxes (n, 4, 2) on content (h', w') in whole pixels of the picture, inside it, clockwise from top left."""
     picture_xy = np.array([width, height], np.float32)
-    scaled = np.clip(np.round(boxes / canvas_xy * picture_xy), 0, picture_xy)
-    return np.clip(_clockwise(scaled), 0, picture_xy - 1)
+    scaled = np.round(boxes * (picture_xy / np.array(content[::-1], np.float32)))
+    return np.clip(_clockwise(scaled.clip(0, picture_xy)), 0, picture_xy - 1)
 
 
-def _is_sliver(boxes: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Which boxes (n, 4, 2) are too narrow or too low to be read."""
-    widths = np.linalg.norm(boxes[:, 0] - boxes[:, 1], axis=1).astype(int)
-    heights = np.linalg.norm(boxes[:, 0] - boxes[:, 3], axis=1).astype(int)
-    slivers: NDArray[np.bool_] = np.minimum(widths, heights) <= MAX_SLIVER_PX
-    return slivers
+def _is_large_enough(boxes: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Which boxes (n, 4, 2) are wide and high enough to be read."""
+    sides = boxes[:, [1, 3]] - boxes[:, [0, 0]]  # (n, (top, left), (x, y))
+    enough: NDArray[np.bool_] = (np.linalg.norm(sides, axis=2) >= MIN_LINE_PX).all(axis=1)
+    return enough

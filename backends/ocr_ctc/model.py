@@ -6,7 +6,7 @@ import numpy as np
 import triton_python_backend_utils as pb_utils
 
 from backends.steps import answer_each, read, read_parameters
-from transforms.ocr_recognition import decode_steps, read_characters
+from transforms.ocr_recognition import read_characters, read_steps
 
 
 class TritonPythonModel:
@@ -19,6 +19,6 @@ class TritonPythonModel:
         return answer_each(requests, self._answer)
 
     def _answer(self, request):
-        texts, scores = decode_steps(read(request, "classes"), read(request, "certainties"), self._characters)
-        encoded = np.array([text.encode() for text in texts], np.object_)
-        return [pb_utils.Tensor("text", encoded), pb_utils.Tensor("score", scores)]
+        texts, scores = read_steps(read(request, "classes"), read(request, "certainties"), self._characters)
+        encoded = np.array([[text.encode()] for text in texts], np.object_)
+        return [pb_utils.Tensor("text", encoded), pb_utils.Tensor("score", scores[:, None])]

@@ -1,4 +1,4 @@
-"""map, canvas_size, picture, min_score, score_mode ─[find lines, crop, group]→ boxes, scores, crops, groups"""
+"""map, content_size, picture, min_score ─[find lines, crop, scale]→ boxes, scores, lines, widths, run_widths"""
 
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -6,17 +6,16 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
-from backends.steps import answer_each, read, read_one
-from transforms import InputError
-from transforms.ocr_detection import ScoreMode, can_hold_text, find_lines
-from transforms.ocr_recognition import crop_lines, group_lines, pack
+from backends.steps import answer_each, read, read_numbers, read_one, read_parameters
+from transforms.ocr_detection import can_hold_text, find_lines
+from transforms.ocr_recognition import crop_lines, pack, run_width, scale_line
 
-_NONE = np.zeros((32, 32), np.float32)
-_MODES = {mode.encode(): mode for mode in ScoreMode}
+_NOTHING = np.zeros((32, 32), np.float32)
 
 
 class TritonPythonModel:
     def initialize(self, args):
+        self._widths = read_numbers(read_parameters(args)["widths"])
         self._pool = ThreadPoolExecutor(os.cpu_count())
 
     def execute(self, requests):
@@ -25,23 +24,28 @@ class TritonPythonModel:
     def _answer(self, request):
         picture = read(request, "picture")[0]
         height, width = picture.shape[:2]
-        rows, columns = read(request, "canvas_size")[0]
-        probabilities = read(request, "map")[0, 0, :rows, :columns] if can_hold_text(height, width) else _NONE
-        min_score, mode = float(read_one(request, "min_score")), read_one(request, "score_mode")
-        if mode not in _MODES:
-            raise InputError(f"score_mode is {mode!r}, not fast or slow")
-        lines = find_lines(probabilities, height, width, min_score, _MODES[mode])
-        crops, sizes = pack(crop_lines(picture, lines.boxes))
-        groups = np.zeros(len(sizes), np.int32)
-        for number, group in enumerate(group_lines(sizes)):
-            groups[group.indices] = number
+        found = find_lines(
+            self._probabilities(request, height, width), height, width, read_one(request, "min_score")
+        )
+        crops = crop_lines(picture, found.boxes)
+        run_widths = np.array([run_width(*crop.shape[:2], self._widths) for crop in crops], np.int32)
+        lines, widths = pack([scale_line(*pair) for pair in zip(crops, run_widths.tolist(), strict=True)])
         return [
-            pb_utils.Tensor("boxes", lines.boxes[None]),
-            pb_utils.Tensor("scores", lines.scores[None]),
-            pb_utils.Tensor("crops", crops[None]),
-            pb_utils.Tensor("crop_sizes", sizes[None]),
-            pb_utils.Tensor("groups", groups[None]),
+            pb_utils.Tensor("boxes", found.boxes[None]),
+            pb_utils.Tensor("scores", found.scores[None]),
+            pb_utils.Tensor("lines", lines[None]),
+            pb_utils.Tensor("widths", widths[None]),
+            pb_utils.Tensor("run_widths", run_widths[None]),
         ]
+
+    def _probabilities(self, request, height, width):
+        """What the detector says of the picture: without an axis for channels, and without what lies beside it."""
+        if not can_hold_text(height, width):
+            return _NOTHING
+        rows, columns = read(request, "content_size")[0]
+        probabilities = read(request, "map")
+        canvas = probabilities.reshape(probabilities.shape[-2:])
+        return np.ascontiguousarray(canvas[:rows, :columns], np.float32)
 
     def finalize(self):
         self._pool.shutdown()

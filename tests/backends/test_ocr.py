@@ -1,6 +1,7 @@
-"""The four steps of OCR: lines of a picture, and groups of lines, each request by itself."""
+"""The three steps of OCR in Python: each request by itself."""
 
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from bench.pb_utils import InferenceRequest, TritonError
 from tests.support.pictures import noise, png
 from tests.support.step import Step, arrays, committed, fault, texts
 from transforms import ocr_recognition
-from transforms.ocr_detection import ScoreMode, find_lines, resize_for_detection
+from transforms.ocr_detection import find_lines, resize_for_detection
 
 Load = Callable[..., Step]
 Box = tuple[int, int, int, int]
@@ -39,22 +40,25 @@ class TestPreprocess:
         assert fault(bad)[0] == TritonError.INVALID_ARG
         for answer, pixels, limit in ((first, noise(100, 150, 1), 96), (second, noise(160, 120, 2), 64)):
             found = arrays(answer)
-            np.testing.assert_array_equal(found["pixels"], resize_for_detection(pixels, limit)[None])
+            np.testing.assert_array_equal(found["pixels"], resize_for_detection(pixels, limit)[0][None])
             np.testing.assert_array_equal(found["picture"], pixels[None])
             assert found["image_size"].tolist() == [list(pixels.shape[:2])]
-            assert found["canvas_size"].tolist() == [list(found["pixels"].shape[1:3])]
+            assert found["content_size"].tolist() == [list(found["pixels"].shape[1:3])]
 
-    def test_canvases_are_padded_to_buckets_where_that_is_configured(self, load: Load) -> None:
-        step = load(committed("PP-OCRv5_mobile.detection.preprocess", buckets="true"))
-        first, second = (arrays(a) for a in step.run(*(self.request(png(h, 150)) for h in (100, 350))))
-        plain = resize_for_detection(noise(100, 150), 96)
-        height, width = plain.shape[:2]
-        assert first["canvas_size"].tolist() == [[height, width]]
-        assert first["pixels"].shape == (1, 320, 320, 3)
-        np.testing.assert_array_equal(first["pixels"][0, :height, :width], plain)
-        assert not first["pixels"][0, height:].any()
-        assert not first["pixels"][0, :, width:].any()
-        assert second["canvas_size"].tolist() != first["canvas_size"].tolist()
+    def test_a_gpus_canvases_are_of_few_sizes(self, load: Load) -> None:
+        step = load(committed("PP-OCRv5_mobile.detection.preprocess", canvas_aspects="1,3/2"))
+        wide, high, tiny = (
+            arrays(a)
+            for a in step.run(*(self.request(png(*size)) for size in ((96, 400), (150, 100), (20, 20))))
+        )
+        assert [found["pixels"].shape[1:3] for found in (wide, high, tiny)] == [
+            (96, 160),
+            (160, 96),
+            (96, 96),
+        ]
+        expected, content = resize_for_detection(noise(96, 400), 96, (Fraction(1), Fraction(3, 2)))
+        np.testing.assert_array_equal(wide["pixels"][0], expected)
+        assert wide["content_size"].tolist() == [list(content)]
 
     def test_many_requests_are_answered_in_their_order(self, step: Step) -> None:
         answers = step.run(*(self.request(png(40 + number, 40, number)) for number in range(16)))
@@ -104,22 +108,23 @@ class TestPostprocess:
         *boxes: Box,
         size: tuple[int, int] = (128, 160),
         min_score: float = 0.5,
-        score_mode: bytes = b"fast",
         seed: int = 0,
         padding: int = 0,
+        rank: int = 4,
+        kind: type[np.generic] = np.float32,
         cancelled: bool = False,
     ) -> InferenceRequest:
         height, width = size
         canvas = (height // 32 * 32 or 32, width // 32 * 32)
+        padded = np.pad(
+            self.map(*canvas, *boxes), [(0, 0), (0, 0), (0, padding), (0, padding)], constant_values=0.9
+        )
         return InferenceRequest(
             cancelled=cancelled,
-            map=np.pad(
-                self.map(*canvas, *boxes), [(0, 0), (0, 0), (0, padding), (0, padding)], constant_values=0.9
-            ),
-            canvas_size=np.array([canvas], np.int32),
+            map=padded.reshape(padded.shape[4 - rank :]).astype(kind),
+            content_size=np.array([canvas], np.int32),
             picture=noise(height, width, seed)[None],
             min_score=scalar(min_score),
-            score_mode=texts(score_mode),
         )
 
     def test_each_request_gets_the_lines_of_its_own_picture(self, step: Step) -> None:
@@ -136,13 +141,31 @@ class TestPostprocess:
             strict=True,
         ):
             found, (height, width) = arrays(answer), pixels.shape[:2]
-            lines = find_lines(self.map(height, width, *shown)[0, 0], height, width, 0.5, ScoreMode.FAST)
+            lines = find_lines(self.map(height, width, *shown)[0, 0], height, width, 0.5)
             assert len(lines.boxes) == len(shown)
             np.testing.assert_array_equal(found["boxes"], lines.boxes[None])
             np.testing.assert_array_equal(found["scores"], lines.scores[None])
-            crops = ocr_recognition.unpack(found["crops"][0], found["crop_sizes"][0])
-            for crop, expected in zip(crops, ocr_recognition.crop_lines(pixels, lines.boxes), strict=True):
-                np.testing.assert_array_equal(crop, expected)
+            crops = ocr_recognition.crop_lines(pixels, lines.boxes)
+            widths = [ocr_recognition.run_width(crop.shape[0], crop.shape[1]) for crop in crops]
+            assert found["run_widths"].tolist() == [widths]
+            scaled = [ocr_recognition.scale_line(*pair) for pair in zip(crops, widths, strict=True)]
+            assert found["widths"].tolist() == [[line.shape[1] for line in scaled]]
+            np.testing.assert_array_equal(found["lines"][0], ocr_recognition.pack(scaled)[0])
+
+    def test_a_gpus_lines_are_of_few_widths(self, load: Load) -> None:
+        step = load(committed("PP-OCRv5_mobile.detection.postprocess", widths="100,300"))
+        answer, _ = step.run(self.request((20, 20, 120, 40), (20, 70, 60, 90)), self.request())
+        assert arrays(answer)["run_widths"].tolist() == [[300, 100]]
+
+    @pytest.mark.parametrize("kind", [np.float32, np.float16])
+    def test_a_map_may_lack_the_axis_of_its_channel_and_half_its_digits(
+        self, step: Step, kind: type[np.generic]
+    ) -> None:
+        plain, other = step.run(
+            self.request((20, 20, 120, 40)), self.request((20, 20, 120, 40), rank=3, kind=kind)
+        )
+        np.testing.assert_array_equal(arrays(other)["boxes"], arrays(plain)["boxes"])
+        np.testing.assert_allclose(arrays(other)["scores"], arrays(plain)["scores"], atol=1e-3)
 
     def test_what_the_detector_says_of_the_padding_makes_no_difference(self, step: Step) -> None:
         plain, padded = step.run(self.request((20, 20, 120, 40)), self.request((20, 20, 120, 40), padding=64))
@@ -154,29 +177,15 @@ class TestPostprocess:
         assert {name: array.shape for name, array in arrays(blank).items()} == {
             "boxes": (1, 0, 4, 2),
             "scores": (1, 0),
-            "crops": (1, 0),
-            "crop_sizes": (1, 0, 2),
-            "groups": (1, 0),
+            "lines": (1, 48, 0, 3),
+            "widths": (1, 0),
+            "run_widths": (1, 0),
         }
 
     def test_requests_with_different_thresholds_do_not_influence_each_other(self, step: Step) -> None:
         box = (20, 20, 120, 40)
         answers = step.run(self.request(box, min_score=0.9), self.request(box, min_score=0.1))
         assert [arrays(answer)["scores"].shape for answer in answers] == [(1, 0), (1, 1)]
-
-    def test_the_score_is_taken_in_the_way_that_the_request_asks_for(self, step: Step) -> None:
-        thin: Sequence[Box] = ((20, 20, 120, 24), (66, 20, 70, 60))  # a T: its box is mostly empty
-        fast, slow = step.run(
-            self.request(*thin, min_score=0.1), self.request(*thin, min_score=0.1, score_mode=b"slow")
-        )
-        assert arrays(fast)["scores"][0, 0] < arrays(slow)["scores"][0, 0]
-
-    @pytest.mark.parametrize("mode", [b"medium", b"", b"\xff"])
-    def test_an_unknown_score_mode_fails_only_its_own_request(self, step: Step, mode: bytes) -> None:
-        bad, good = step.run(self.request(score_mode=mode), self.request((20, 20, 120, 40)))
-        assert fault(bad)[0] == TritonError.INVALID_ARG
-        assert "fast or slow" in fault(bad)[1]
-        assert arrays(good)["scores"].shape == (1, 1)
 
     def test_a_picture_too_small_for_text_has_none_whatever_the_map_says(self, step: Step) -> None:
         small, good = step.run(
@@ -185,76 +194,10 @@ class TestPostprocess:
         assert arrays(small)["scores"].shape == (1, 0)
         assert arrays(good)["scores"].shape == (1, 1)
 
-    def test_lines_are_grouped_by_aspect_in_sixes(self, step: Step) -> None:
-        boxes = [(20, 30 * n + 10, 40 + 20 * n, 30 * n + 25) for n in range(8)]
-        answer, _ = step.run(self.request(*boxes, size=(256, 256)), self.request())
-        found = arrays(answer)
-        ratios = found["crop_sizes"][0, :, 1] / found["crop_sizes"][0, :, 0]
-        assert len(ratios) == 8
-        assert sorted(found["groups"][0]) == [0] * 6 + [1] * 2
-        assert ratios[found["groups"][0] == 0].max() <= ratios[found["groups"][0] == 1].min()
-
     def test_a_cancelled_request_is_answered_as_such(self, step: Step) -> None:
         cancelled, good = step.run(self.request(cancelled=True), self.request())
         assert fault(cancelled)[0] == TritonError.CANCELLED
         assert arrays(good)["scores"].shape == (1, 0)
-
-
-class TestLines:
-    @pytest.fixture
-    def step(self, load: Load) -> Step:
-        return load(committed("PP-OCRv5_mobile.recognition.lines"))
-
-    def request(self, *crops: NDArray[np.uint8], cancelled: bool = False) -> InferenceRequest:
-        pixels, sizes = ocr_recognition.pack(crops)
-        return InferenceRequest(crops=pixels, crop_sizes=sizes, cancelled=cancelled)
-
-    def test_every_group_is_padded_to_its_own_width(self, step: Step) -> None:
-        short, long = [noise(20, 60, 1), noise(30, 90, 2)], [noise(20, 400, 3)]
-        for crops, answer in zip(
-            (short, long), step.run(self.request(*short), self.request(*long)), strict=True
-        ):
-            sizes = np.array([crop.shape[:2] for crop in crops], np.int32)
-            (group,) = ocr_recognition.group_lines(sizes)
-            expected = ocr_recognition.line_batch(crops, group.width)
-            np.testing.assert_array_equal(arrays(answer)["lines"], expected)
-
-    def test_groups_are_padded_to_buckets_where_that_is_configured(self, load: Load) -> None:
-        step = load(committed("PP-OCRv5_mobile.recognition.lines", buckets="true"))
-        narrow, wide = step.run(self.request(noise(20, 60)), self.request(noise(20, 150)))
-        shapes = [arrays(answer)["lines"].shape for answer in (narrow, wide)]
-        assert shapes == [(1, 3, 48, 320), (1, 3, 48, 480)]
-        assert not arrays(wide)["lines"][..., 360:].any()
-
-    def test_lines_stay_in_the_order_they_were_sent_in(self, step: Step) -> None:
-        crops = [noise(20, 90, 1), noise(20, 40, 2)]  # the wide one first: not the order of a group
-        forth, back = (arrays(a)["lines"] for a in step.run(self.request(*crops), self.request(*crops[::-1])))
-        np.testing.assert_array_equal(forth, back[::-1])
-
-    @pytest.mark.parametrize("count", [0, 7])
-    def test_a_group_of_no_line_or_too_many_fails_only_its_own_request(self, step: Step, count: int) -> None:
-        refused, good = step.run(self.request(*[noise(1, 1)] * count), self.request(noise(20, 60)))
-        assert fault(refused) == (TritonError.INVALID_ARG, f"{count} lines in a group; there are 1 to 6")
-        assert arrays(good)["lines"].shape == (1, 3, 48, 320)
-
-    @pytest.mark.parametrize(
-        ("size", "count"),
-        [([2, 2], 10), ([0, 5], 0), ([-2, -2], 12)],
-        ids=["left over", "no height", "negative"],
-    )
-    def test_sizes_that_do_not_fit_the_pixels_fail_only_their_own_request(
-        self, step: Step, size: list[int], count: int
-    ) -> None:
-        bad = InferenceRequest(crops=np.zeros(count, np.uint8), crop_sizes=np.array([size], np.int32))
-        refused, good = step.run(bad, self.request(noise(20, 60)))
-        assert fault(refused)[0] == TritonError.INVALID_ARG
-        assert arrays(good)["lines"].shape == (1, 3, 48, 320)
-
-    def test_a_cancelled_request_is_answered_as_such(self, step: Step) -> None:
-        crop = noise(20, 60)
-        cancelled, good = step.run(self.request(crop, cancelled=True), self.request(crop))
-        assert fault(cancelled)[0] == TritonError.CANCELLED
-        assert arrays(good)["lines"].shape == (1, 3, 48, 320)
 
 
 class TestCtc:
@@ -275,10 +218,10 @@ class TestCtc:
         one, other = step.run(
             self.request([[1, 1, 0, 1], [2, 4, 3, 3], [0, 0, 0, 0]], 0.25), self.request([[3, 2]], 0.75)
         )
-        assert arrays(one)["text"].tolist() == [b"aa", "b ü".encode(), b""]
-        assert arrays(one)["score"].tolist() == [0.25, 0.25, 0.0]
-        assert arrays(other)["text"].tolist() == ["üb".encode()]
-        assert arrays(other)["score"].tolist() == [0.75]
+        assert arrays(one)["text"].tolist() == [[b"aa"], ["b ü".encode()], [b""]]
+        assert arrays(one)["score"].tolist() == [[0.25], [0.25], [0.0]]
+        assert arrays(other)["text"].tolist() == [["üb".encode()]]
+        assert arrays(other)["score"].tolist() == [[0.75]]
 
     @pytest.mark.parametrize(("classes", "certainty"), [([[1]], float("nan")), ([[5]], 0.5)])
     def test_an_impossible_answer_of_the_recogniser_fails_only_its_own_request(
@@ -286,12 +229,12 @@ class TestCtc:
     ) -> None:
         bad, good = step.run(self.request(classes, certainty), self.request([[1]]))
         assert fault(bad)[0] == TritonError.INTERNAL, "the picture is not to blame"
-        assert arrays(good)["text"].tolist() == [b"a"]
+        assert arrays(good)["text"].tolist() == [[b"a"]]
 
     def test_a_cancelled_request_is_answered_as_such(self, step: Step) -> None:
         cancelled, good = step.run(self.request([[1]], cancelled=True), self.request([[2]]))
         assert fault(cancelled)[0] == TritonError.CANCELLED
-        assert arrays(good)["text"].tolist() == [b"b"]
+        assert arrays(good)["text"].tolist() == [[b"b"]]
 
     def test_another_number_of_classes_than_characters_is_refused_at_load(
         self, load: Load, tmp_path: Path

@@ -23,8 +23,8 @@ FILES = {"onnxruntime": "model.onnx", "clip_tokenize": "tokenizer.json", "ocr_ct
 PUBLIC = {
     "visual": ({"image"}, {"embedding", "image_size"}),
     "textual": ({"text", "language"}, {"embedding"}),
-    "detection": ({"image", "min_score"}, {"boxes", "scores", "crops", "image_size"}),
-    "recognition": ({"crops"}, set()),
+    "detection": ({"image", "min_score"}, {"boxes", "scores", "image_size"}),
+    "recognition": (set(), set()),
 }
 """Tensors that an ensemble of each type has at least: inputs, outputs."""
 

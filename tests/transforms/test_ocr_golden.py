@@ -1,8 +1,9 @@
-"""The whole way from pixels to text in one process, against the original service's answers."""
+"""The original's answers, from its own graphs run by ONNX Runtime with our transforms around them.
+
+Far inside the tolerances of `golden/check`: a change of arithmetic shows before it costs a character.
+"""
 
 import json
-import runpy
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,26 +13,11 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from tests.support.golden import TEXT_SCORE_TOLERANCE, comparable
+from adapter.preparation.graphs.pixels import normalise
+from adapter.preparation.triton_models.ocr import NORMALISATION
 from tests.support.shared import SHARED
-from transforms.ocr_detection import (
-    LEVEL_SCALE,
-    MEAN_LEVEL,
-    Lines,
-    ScoreMode,
-    can_hold_text,
-    find_lines,
-    resize_for_detection,
-)
-from transforms.ocr_recognition import (
-    crop_lines,
-    decode_ctc,
-    group_lines,
-    line_batch,
-    pack,
-    read_characters,
-    unpack,
-)
+from transforms.ocr_detection import Lines, find_lines, resize_for_detection
+from transforms.ocr_recognition import crop_lines, read_characters, read_steps, run_width, scale_line
 
 pytestmark = [
     pytest.mark.slow,
@@ -41,26 +27,22 @@ pytestmark = [
 ]
 CASES = [
     "ocr-736-.5-.8/text_24_red_on_yellow.jpg",  # the order of Pillow's two passes shows here
-    "ocr-736-.5-.8/text_48_white_on_blue.jpg",
-    "ocr-736-.5-.8/astronaut.png",  # and here the last bits of a homography
+    "ocr-736-.5-.8/logo.png",  # and here the last bits of a homography
     "ocr-736-.5-.8/tall_200x3000.png",  # standing lines
-    "ocr-736-.5-.8/px_31x31.png",
-    "ocr-736-.5-.9/text_accents.png",  # two groups of lines
+    "ocr-736-.5-.9/text_accents.png",
     "ocr-736-.5-.9/text_angle_15.jpg",
     "ocr-736-.5-.9/page.png",
-    "ocr-736-.9-.8/text_angle_15.jpg",
 ]
+TEXT_SCORE_TOLERANCE = 5e-4
+"""2.6e-4 on a processor without AVX-512, where LAPACK ends a homography with other last bits; 2e-7 with it."""
 
 
 class Reader:
-    """The original's graphs, run by ONNX Runtime, with our transforms around them."""
-
     def __init__(self, model: Path) -> None:
-        self.detector = self._session(model / "detection/model.onnx")
-        self.recognizer = self._session(model / "recognition/model.onnx")
-        classes = self.recognizer.get_outputs()[0].shape[2]
-        characters = self.recognizer.get_modelmeta().custom_metadata_map["character"]
-        self.characters = read_characters(characters, classes)
+        self._detector = self._session(model / "detection/model.onnx")
+        self._recognizer = self._session(model / "recognition/model.onnx")
+        characters = self._recognizer.get_modelmeta().custom_metadata_map["character"]
+        self._characters = read_characters(characters, self._recognizer.get_outputs()[0].shape[2])
 
     @staticmethod
     def _session(path: Path) -> Any:
@@ -69,40 +51,18 @@ class Reader:
         options.intra_op_num_threads = 2
         return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
-    @staticmethod
-    def _run(session: Any, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        return np.asarray(session.run(None, {session.get_inputs()[0].name: batch})[0])
-
     def detect(self, pixels: NDArray[np.uint8], options: dict[str, Any]) -> Lines:
-        canvas = resize_for_detection(pixels, options["maxResolution"])[np.newaxis, :, :, ::-1]
-        normalised = (canvas.astype(np.float32) - np.float32(MEAN_LEVEL)) / np.float32(LEVEL_SCALE)
-        probabilities = self._run(self.detector, normalised.transpose(0, 3, 1, 2))
-        height, width = pixels.shape[:2]
-        mode = ScoreMode(options.get("scoreMode", "fast"))
-        return find_lines(probabilities[0, 0], height, width, options["minScore"], mode)
+        canvas, _ = resize_for_detection(pixels, options["maxResolution"])
+        (found,) = self._detector.run(None, {"x": normalise(canvas[np.newaxis], NORMALISATION)})
+        return find_lines(found[0, 0], pixels.shape[0], pixels.shape[1], options["minScore"])
 
-    def recognize(self, crops: list[NDArray[np.uint8]]) -> tuple[list[str], NDArray[np.float32]]:
-        texts, scores = [""] * len(crops), np.zeros(len(crops), np.float32)
-        for group in group_lines(pack(crops)[1]):
-            batch = line_batch([crops[i] for i in group.indices], group.width)
-            found, scores[group.indices] = decode_ctc(self._run(self.recognizer, batch), self.characters)
-            for i, text in zip(group.indices, found, strict=True):
-                texts[i] = text
-        return texts, scores
-
-    def read(self, pixels: NDArray[np.uint8], options: dict[str, Any]) -> dict[str, list[Any]]:
-        """The `ocr` part of an answer."""
-        if not can_hold_text(pixels.shape[0], pixels.shape[1]):
-            return {"text": [], "box": [], "boxScore": [], "textScore": []}
-        lines = self.detect(pixels, options["detection"]["options"])
-        texts, scores = self.recognize(unpack(*pack(crop_lines(pixels, lines.boxes))))
-        kept = np.flatnonzero(scores > np.float32(options["recognition"]["options"]["minScore"]))
-        return {
-            "text": [texts[i] for i in kept],
-            "box": (lines.boxes[kept] / pixels.shape[1::-1]).ravel().tolist(),
-            "boxScore": lines.scores[kept].tolist(),
-            "textScore": scores[kept].tolist(),
-        }
+    def read(self, crop: NDArray[np.uint8]) -> tuple[str, float]:
+        width = run_width(crop.shape[0], crop.shape[1])
+        line = normalise(scale_line(crop, width)[np.newaxis], NORMALISATION)
+        padded = np.pad(line, [(0, 0), (0, 0), (0, 0), (0, width - line.shape[3])])
+        (found,) = self._recognizer.run(None, {"x": padded})
+        (text,), (score,) = read_steps(found.argmax(2), found.max(2), self._characters)
+        return text, score
 
 
 @pytest.fixture(scope="module")
@@ -112,40 +72,19 @@ def reader() -> Reader:
 
 @pytest.fixture(scope="module")
 def cases() -> dict[str, Any]:
-    return {case["id"]: case for case in json.loads((SHARED / "golden/cases.json").read_text())}
-
-
-@pytest.fixture(scope="module")
-def difference() -> Callable[..., str | None]:
-    """What `golden/check` says about two answers' lines: None, or what is wrong."""
-    lines: Callable[..., str | None] = runpy.run_path(str(SHARED / "golden/check"))["lines"]
-    return lines
-
-
-def open_pixels(name: str) -> NDArray[np.uint8]:
-    with Image.open(SHARED / "golden/images" / name) as picture:
-        return np.asarray(picture.convert("RGB"))
+    return {case["id"]: case for case in json.loads((SHARED / "golden/cases-3.3.json").read_text())}
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_lines_are_those_of_the_original(
-    name: str, reader: Reader, cases: dict[str, Any], difference: Callable[..., str | None]
-) -> None:
-    case = cases[name]
-    expected, comparison = json.loads(case["body"]), json.loads(comparable(case)["body"])
-    answer = reader.read(open_pixels(case["image"]), json.loads(case["entries"])["ocr"])
-    assert difference(comparison["ocr"], answer, expected["imageWidth"], expected["imageHeight"]) is None
-    # Far inside the tolerance: a change of arithmetic shows before it costs a character.
-    scores = pytest.approx(sorted(expected["ocr"]["textScore"]), abs=TEXT_SCORE_TOLERANCE)
-    assert sorted(answer["textScore"]) == scores
-    assert sorted(answer["boxScore"]) == pytest.approx(sorted(expected["ocr"]["boxScore"]), abs=1e-4)
-
-
-@pytest.mark.parametrize("name", ["wide_3000x200.png", "px_32x32.png"])
-def test_odd_pictures_are_read_without_a_crash(name: str, reader: Reader) -> None:
-    options = {
-        "detection": {"options": {"minScore": 0.5, "maxResolution": 736}},
-        "recognition": {"options": {"minScore": 0}},
-    }
-    answer = reader.read(open_pixels(name), options)
-    assert np.isfinite([*answer["box"], *answer["boxScore"], *answer["textScore"]]).all()
+def test_lines_are_those_of_the_original(name: str, reader: Reader, cases: dict[str, Any]) -> None:
+    options, expected = (json.loads(cases[name][key])["ocr"] for key in ("entries", "body"))
+    with Image.open(SHARED / "golden/images" / cases[name]["image"]) as picture:
+        pixels = np.asarray(picture.convert("RGB"))
+    lines = reader.detect(pixels, options["detection"]["options"])
+    found = [reader.read(crop) for crop in crop_lines(pixels, lines.boxes)]
+    kept = [n for n, (_, score) in enumerate(found) if score > options["recognition"]["options"]["minScore"]]
+    assert [found[n][0] for n in kept] == expected["text"]
+    size = np.array(pixels.shape[1::-1], np.float32)
+    np.testing.assert_allclose((lines.boxes[kept] / size).ravel(), expected["box"], atol=1e-7)
+    np.testing.assert_allclose(lines.scores[kept], expected["boxScore"], atol=1e-5)
+    np.testing.assert_allclose([found[n][1] for n in kept], expected["textScore"], atol=TEXT_SCORE_TOLERANCE)

@@ -18,18 +18,18 @@ _FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16)
 
 @dataclass(frozen=True)
 class Normalisation:
-    """`(x / scale - mean) / std` in float32, channel by channel.
+    """`(x / scale * factor - mean) / std` in float32, channel by channel; what is None is left out.
 
     Attributes:
         mean, std: three numbers, in the order of `channels`.
-        scale: None where nothing is divided first, as in `(x - 127.5) / 128`.
         channels: the order that the network was trained with; pictures are always given as RGB.
         size: height and width to pin, where the graph leaves them open and they shall be fixed.
     """
 
     mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    std: tuple[float, float, float] | None
     scale: float | None = 255.0
+    factor: float | None = None
     channels: Literal["rgb", "bgr"] = "rgb"
     size: tuple[int, int] | None = None
 
@@ -47,14 +47,17 @@ def normalise(pixels_rgb: NDArray[np.uint8], how: Normalisation) -> NDArray[np.f
     values = ordered.astype(np.float32)
     if how.scale is not None:
         values /= np.float32(how.scale)
+    if how.factor is not None:
+        values *= np.float32(how.factor)
     values -= np.array(how.mean, np.float32)
-    values /= np.array(how.std, np.float32)
+    if how.std is not None:
+        values /= np.array(how.std, np.float32)
     return np.ascontiguousarray(values.transpose(0, 3, 1, 2))
 
 
 def takes_pixels(model: onnx.ModelProto) -> bool:
     """True for a newer export, which takes uint8 (n, height, width, 3) and normalises it by itself."""
-    return _image_input(model).type.tensor_type.elem_type == TensorProto.UINT8
+    return image_input(model).type.tensor_type.elem_type == TensorProto.UINT8
 
 
 def fold_pixels(model: onnx.ModelProto, how: Normalisation) -> onnx.ModelProto:
@@ -70,7 +73,7 @@ def fold_pixels(model: onnx.ModelProto, how: Normalisation) -> onnx.ModelProto:
     Raises:
         RewriteError: the graph has another input, or a size that is not the one to pin.
     """
-    image = _image_input(model)
+    image = image_input(model)
     pixels = helper.make_tensor_value_info(PIXELS, TensorProto.UINT8, _pixel_dims(image, how.size))
     model.graph.input.remove(image)
     model.graph.input.insert(0, pixels)
@@ -85,7 +88,7 @@ def fold_pixels(model: onnx.ModelProto, how: Normalisation) -> onnx.ModelProto:
     return model
 
 
-def _image_input(model: onnx.ModelProto) -> onnx.ValueInfoProto:
+def image_input(model: onnx.ModelProto) -> onnx.ValueInfoProto:
     inputs = inputs_of(model)
     if len(inputs) != 1:
         raise RewriteError(f"a picture network has one input, this one {[value.name for value in inputs]}")
@@ -120,24 +123,22 @@ def _rename_input(graph: onnx.GraphProto, image: onnx.ValueInfoProto) -> None:
 
 def _normalising_nodes(image: onnx.ValueInfoProto, how: Normalisation) -> Iterator[onnx.NodeProto]:
     """From `pixels` to the network's own input. Constants are nodes: old graphs allow no bare initializers."""
-    here = PIXELS
+    yield helper.make_node("Transpose", [PIXELS], [here := _PREFIX + "planes"], perm=[0, 3, 1, 2])
     if how.channels == "bgr":
         yield _constant("order", np.array([2, 1, 0], np.int64))
-        yield helper.make_node("Gather", [here, _PREFIX + "order"], [here := _PREFIX + "bgr"], axis=3)
+        yield helper.make_node("Gather", [here, _PREFIX + "order"], [here := _PREFIX + "bgr"], axis=1)
     yield helper.make_node("Cast", [here], [here := _PREFIX + "float"], to=TensorProto.FLOAT)
     for operator, name, value in (
         ("Div", "scale", how.scale),
+        ("Mul", "factor", how.factor),
         ("Sub", "mean", how.mean),
         ("Div", "std", how.std),
     ):
         if value is not None:
-            yield _constant(name, np.array(value, np.float32))
+            shape = () if isinstance(value, float) else (3, 1, 1)
+            yield _constant(name, np.array(value, np.float32).reshape(shape))
             yield helper.make_node(operator, [here, _PREFIX + name], [here := f"{_PREFIX}{operator}_{name}"])
-    is_half = image.type.tensor_type.elem_type == TensorProto.FLOAT16
-    planes = _PREFIX + "planes" if is_half else image.name
-    yield helper.make_node("Transpose", [here], [planes], perm=[0, 3, 1, 2])
-    if is_half:
-        yield helper.make_node("Cast", [planes], [image.name], to=TensorProto.FLOAT16)
+    yield helper.make_node("Cast", [here], [image.name], to=image.type.tensor_type.elem_type)
 
 
 def _constant(name: str, value: NDArray[np.generic]) -> onnx.NodeProto:

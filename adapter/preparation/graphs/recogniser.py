@@ -1,86 +1,239 @@
-"""The recogniser's graph with the choice of the likeliest class moved into it.
+"""The recogniser's graph with both its ends moved into it: lines come as uint8, and each step as its likeliest class.
 
-A step of a line has a probability for each of 18,000 characters, of which the greedy reading needs the largest: left
-in the graph, a group of lines is a few kilobytes between Triton's processes instead of a hundred megabytes.
+A line is a sixteenth of what it would be as float32 and padded, and of the probabilities of 18,000 characters that a
+step has, the greedy reading needs the largest: a few hundred bytes between Triton's processes, not megabytes.
+
+widths ─────────────────────────────────┐
+pixels ─[planes, BGR, normalise]→ lines ─[mask]→ network ─[likeliest class]→ classes, certainties
 """
 
+from collections.abc import Sequence
+from itertools import combinations
 from pathlib import Path
+from typing import Any
 
+import cv2
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from adapter.preparation.graphs.file import RewriteError, opset_of, read, write
-from adapter.preparation.graphs.proof import Answer, ProofFailed, run_each
-from adapter.preparation.graphs.rewrite import Recipe, rewrite
+from adapter.preparation.graphs.batching import make_batch_dynamic
+from adapter.preparation.graphs.file import RewriteError, limit_versions, opset_of, read, write
+from adapter.preparation.graphs.pixels import (
+    PIXELS,
+    Normalisation,
+    fold_pixels,
+    image_input,
+    normalise,
+    takes_pixels,
+)
+from adapter.preparation.graphs.proof import (
+    CONTRAST,
+    SINGLE_TOLERANCE,
+    Answer,
+    Array,
+    ProofFailed,
+    difference,
+    require_same,
+    run_each,
+    run_together,
+)
 from transforms.ocr_recognition import LINE_HEIGHT_PX
 
+WIDTHS = "widths"
 CLASSES = "classes"
 CERTAINTIES = "certainties"
-SAMPLE_WIDTH = 320
-_REDUCE_MAX_TAKES_AXES_AS_INPUT = 18
+
+GRAY = 127
+"""What the newer exports are padded with; the older ones with zeros, which no level of a pixel becomes."""
+NEGLIGIBLE = -16.0
+"""Logits so far below the largest do not count in the newer exports' softmax."""
+
+_READ = {"ctc_indices", "ctc_confidence"}
+_LOGITS = "ctc_logits"
+_AXES_AS_INPUT = {"ReduceMax": 18, "ReduceSum": 13}
+_SAMPLES = {"Hello world 42": 320, "no smoking": 297, "17:30 Uhr": 240}
+"""Texts, and widths of their lines."""
 
 
-def write_recognizer(source: Path, target: Path) -> tuple[str, int]:
-    """Writes the graph of a recogniser, and proves it.
+def write_recognizer(source: Path, target: Path, how: Normalisation) -> int | None:
+    """Prepares and proves the graph of a recogniser.
 
-    Its input is float32 (n, 3, 48, width); its outputs become `classes`, int64 (n, steps), and `certainties`,
-    float32 (n, steps): the likeliest class of each step, and its probability.
+    Its inputs become `pixels`, uint8 (n, 48, width, 3), RGB, and `widths`, int32 (n, 1): what of that is the line,
+    whatever lies behind it. Its outputs become `classes`, int64 (n, steps), and `certainties`, float32 (n, steps): the
+    likeliest class of each step, and its probability.
+
+    Args:
+        how: lines are normalised, where the graph does not do so itself.
 
     Returns:
-        The input's name, and the number of classes.
+        The number of classes, where the source tells.
 
     Raises:
-        RewriteError, ProofFailed: it is no recogniser that reads groups of lines, or the choice is not the same.
+        RewriteError, ProofFailed: it is no recogniser of lines, or reads others in the new form.
     """
-    samples = [line[np.newaxis] for line in _lines()]
-    (entry,) = {value.name for value in read(source).graph.input} - _weights(source)
-    graph = rewrite(source, target, Recipe([{entry: line[0]} for line in samples]))
-    if not graph.batchable or len(graph.outputs) != 1:
-        raise RewriteError(f"the recogniser reads no groups of lines: {graph.why_not or graph.outputs}")
-    output = graph.outputs[0].name
-    expected = [answer[output] for answer in run_each(target, [{entry: line[0]} for line in samples])]
-    write(choose_likeliest(read(target), output), target, source)
-    _compare(expected, run_each(target, [{entry: line[0]} for line in samples]))
-    return entry, expected[0].shape[2]
+    model = limit_versions(read(source))
+    lines = [_line(text, width) for text, width in _SAMPLES.items()]
+    answers = run_each(source, [_as_source_takes_it(line, model, how) for line in lines])
+    expected = [_likeliest(answer) for answer in answers]
+    _require_contrast(expected)
+    write(_choose_likeliest(_fold_lines(make_batch_dynamic(model), how)), target, source)
+    samples = [{PIXELS: _padded(line, 200), WIDTHS: np.array([line.shape[1]], np.int32)} for line in lines]
+    require_same(expected, run_each(target, samples), "alone")
+    require_same(expected, run_together(target, samples), f"in a batch of {len(samples)}")
+    return _classes(answers[0])
 
 
-def choose_likeliest(model: onnx.ModelProto, output: str) -> onnx.ModelProto:
-    """Replaces the output (n, steps, classes) by the likeliest class of each step and its probability."""
-    graph = model.graph
-    graph.node.append(helper.make_node("ArgMax", [output], [CLASSES], axis=2, keepdims=0))
-    if opset_of(model) < _REDUCE_MAX_TAKES_AXES_AS_INPUT:
-        graph.node.append(helper.make_node("ReduceMax", [output], [CERTAINTIES], axes=[2], keepdims=0))
+def _fold_lines(model: onnx.ModelProto, how: Normalisation) -> onnx.ModelProto:
+    """Replaces the input by `pixels` and `widths`."""
+    image = image_input(model)
+    masked = "widths/masked"
+    for node in model.graph.node:
+        node.input[:] = [masked if name == image.name else name for name in node.input]
+    later = list(model.graph.node)
+    del model.graph.node[:]
+    model.graph.node.extend([*_masking_nodes(image, masked, newer=takes_pixels(model)), *later])
+    folded = fold_pixels(model, how)
+    folded.graph.input.append(helper.make_tensor_value_info(WIDTHS, TensorProto.INT32, ["batch", 1]))
+    return folded
+
+
+def _masking_nodes(image: onnx.ValueInfoProto, masked: str, *, newer: bool) -> list[onnx.NodeProto]:
+    """From the input `image` to `masked`, which holds the padding's level beyond each line's width."""
+    axis, fill = (2, GRAY) if newer else (3, 0)
+    kind = helper.tensor_dtype_to_np_dtype(image.type.tensor_type.elem_type)
+    across = [-1 if place == axis else 1 for place in range(4)]
+    return [
+        _constant("axis", np.array(axis)),
+        _constant("zero", np.array(0)),
+        _constant("one", np.array(1)),
+        _constant("across", np.array(across)),
+        _constant("down", np.array([-1, 1, 1, 1])),
+        _constant("fill", np.array(fill, kind)),
+        _node("Shape", [image.name], "shape"),
+        _node("Gather", ["widths/shape", "widths/axis"], "longest"),
+        _node("Range", ["widths/zero", "widths/longest", "widths/one"], "columns"),
+        _node("Reshape", ["widths/columns", "widths/across"], "places"),
+        _node("Cast", [WIDTHS], "long", to=TensorProto.INT64),
+        _node("Reshape", ["widths/long", "widths/down"], "ends"),
+        _node("Less", ["widths/places", "widths/ends"], "inside"),
+        helper.make_node("Where", ["widths/inside", image.name, "widths/fill"], [masked]),
+    ]
+
+
+def _choose_likeliest(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Replaces the outputs by the likeliest class of each step and its probability."""
+    graph, names = model.graph, [output.name for output in model.graph.output]
+    if set(names) == _READ:
+        graph.node.append(helper.make_node("Cast", ["ctc_indices"], [CLASSES], to=TensorProto.INT64))
+        graph.node.append(helper.make_node("Cast", ["ctc_confidence"], [CERTAINTIES], to=TensorProto.FLOAT))
     else:
-        graph.initializer.append(numpy_helper.from_array(np.array([2], np.int64), "certainties/axes"))
-        graph.node.append(
-            helper.make_node("ReduceMax", [output, "certainties/axes"], [CERTAINTIES], keepdims=0)
-        )
+        (output,) = names
+        graph.node.append(helper.make_node("ArgMax", [output], [CLASSES], axis=2, keepdims=0))
+        choose = _softmax_of_winner if output == _LOGITS else _largest
+        graph.node.extend([*choose(output, opset_of(model))])
     del graph.output[:]
     graph.output.append(helper.make_tensor_value_info(CLASSES, TensorProto.INT64, ["batch", "steps"]))
     graph.output.append(helper.make_tensor_value_info(CERTAINTIES, TensorProto.FLOAT, ["batch", "steps"]))
     return model
 
 
-def _compare(expected: list[NDArray[np.float32]], found: list[Answer]) -> None:
-    for probabilities, answer in zip(expected, found, strict=True):
-        if not np.array_equal(probabilities.argmax(2), answer[CLASSES]):
-            raise ProofFailed("the likeliest classes differ from the source's")
-        if not np.array_equal(probabilities.max(2), answer[CERTAINTIES]):
-            raise ProofFailed("the likeliest classes' probabilities differ from the source's")
+def _largest(output: str, opset: int) -> list[onnx.NodeProto]:
+    return [
+        *_reduce("ReduceMax", output, "certainties/largest", opset, keepdims=0),
+        helper.make_node("Cast", ["certainties/largest"], [CERTAINTIES], to=TensorProto.FLOAT),
+    ]
 
 
-def _weights(source: Path) -> set[str]:
-    return {tensor.name for tensor in read(source).graph.initializer}
+def _softmax_of_winner(output: str, opset: int) -> list[onnx.NodeProto]:
+    c = "certainties/"
+    return [
+        helper.make_node("Cast", [output], [c + "logits"], to=TensorProto.FLOAT),
+        *_reduce("ReduceMax", c + "logits", c + "largest", opset, keepdims=1),
+        helper.make_node("Sub", [c + "logits", c + "largest"], [c + "ahead"]),
+        helper.make_node("Exp", [c + "ahead"], [c + "terms"]),
+        _float(c + "negligible", NEGLIGIBLE),
+        _float(c + "nothing", 0.0),
+        helper.make_node("Less", [c + "ahead", c + "negligible"], [c + "left_out"]),
+        helper.make_node("Where", [c + "left_out", c + "nothing", c + "terms"], [c + "counted"]),
+        *_reduce("ReduceSum", c + "counted", c + "sum", opset, keepdims=0),
+        helper.make_node("Reciprocal", [c + "sum"], [CERTAINTIES]),
+    ]
 
 
-def _lines() -> list[NDArray[np.float32]]:
-    """Rows of dark strokes on a light ground, float32 (3, 48, 320), -1 to 1."""
-    lines = []
-    for seed in range(3):
-        rng = np.random.default_rng(seed)
-        strokes = rng.random((LINE_HEIGHT_PX // 6, SAMPLE_WIDTH // 4)) < 0.35
-        ink = strokes.repeat(6, 0).repeat(4, 1)
-        lines.append(np.broadcast_to(np.where(ink, -0.9, 0.8), (3, *ink.shape)).astype(np.float32))
-    return lines
+def _reduce(operator: str, source: str, target: str, opset: int, *, keepdims: int) -> list[onnx.NodeProto]:
+    """Along the classes."""
+    if opset < _AXES_AS_INPUT[operator]:
+        return [helper.make_node(operator, [source], [target], axes=[2], keepdims=keepdims)]
+    axes = helper.make_node("Constant", [], [f"{target}/axes"], value_ints=[2])
+    return [axes, helper.make_node(operator, [source, f"{target}/axes"], [target], keepdims=keepdims)]
+
+
+def _likeliest(answer: Answer) -> Answer:
+    """What the new outputs are to be, of the source's."""
+    if answer.keys() == _READ:
+        return {
+            CLASSES: answer["ctc_indices"].astype(np.int64),
+            CERTAINTIES: answer["ctc_confidence"].astype(np.float32),
+        }
+    name, values = _only(answer)
+    largest = values.max(axis=2)
+    if name == _LOGITS:
+        ahead = values.astype(np.float32) - largest[..., np.newaxis]
+        largest = 1 / np.where(ahead < NEGLIGIBLE, 0, np.exp(ahead)).sum(axis=2)
+    return {CLASSES: values.argmax(axis=2), CERTAINTIES: largest.astype(np.float32)}
+
+
+def _classes(answer: Answer) -> int | None:
+    return None if answer.keys() == _READ else int(_only(answer)[1].shape[2])
+
+
+def _require_contrast(answers: Sequence[Answer]) -> None:
+    """Else a line that is another's would not be seen."""
+    for one, other in combinations(answers, 2):
+        same = np.array_equal(one[CLASSES], other[CLASSES])
+        if same and difference(one[CERTAINTIES], other[CERTAINTIES]) < CONTRAST * SINGLE_TOLERANCE:
+            raise ProofFailed("the recogniser reads the same in different lines")
+
+
+def _only(answer: Answer) -> tuple[str, Array]:
+    """The output of a recogniser that leaves the choice to others."""
+    if len(answer) != 1 or next(iter(answer.values())).ndim != 3:
+        shapes = {name: array.shape for name, array in answer.items()}
+        raise RewriteError(f"the recogniser gives neither steps by classes nor {sorted(_READ)}: {shapes}")
+    return next(iter(answer.items()))
+
+
+def _as_source_takes_it(line: Array, model: onnx.ModelProto, how: Normalisation) -> dict[str, Array]:
+    image, longest = image_input(model), max(_SAMPLES.values())
+    if takes_pixels(model):
+        return {image.name: _padded(line, GRAY)}
+    values = normalise(line[np.newaxis], how)[0]  # (3, 48, width)
+    padded = np.pad(values, [(0, 0), (0, 0), (0, longest - line.shape[1])])
+    return {image.name: padded.astype(helper.tensor_dtype_to_np_dtype(image.type.tensor_type.elem_type))}
+
+
+def _padded(line: Array, level: int) -> Array:
+    room = max(_SAMPLES.values()) - line.shape[1]
+    return np.pad(line, [(0, 0), (0, room), (0, 0)], constant_values=level)
+
+
+def _line(text: str, width: int) -> Array:
+    """Dark text on a light ground, uint8 (48, width, 3)."""
+    ground = np.full((LINE_HEIGHT_PX, width, 3), 230, np.uint8)
+    ink = cv2.putText(ground, text, (6, 34), cv2.FONT_HERSHEY_SIMPLEX, 1, (13, 20, 40), 2, cv2.LINE_AA)
+    return np.asarray(ink, np.uint8)
+
+
+def _constant(name: str, value: Array) -> onnx.NodeProto:
+    return helper.make_node("Constant", [], [f"widths/{name}"], value=numpy_helper.from_array(value))
+
+
+def _float(name: str, value: float) -> onnx.NodeProto:
+    return helper.make_node(
+        "Constant", [], [name], value=numpy_helper.from_array(np.array(value, np.float32))
+    )
+
+
+def _node(operator: str, inputs: list[str], output: str, **attributes: Any) -> onnx.NodeProto:
+    return helper.make_node(operator, inputs, [f"widths/{output}"], **attributes)

@@ -1,20 +1,22 @@
 """OCR models: what Triton is told of a PP-OCR detector and recogniser, and their graphs' recipes."""
 
+from collections.abc import Sequence
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 from adapter.preparation.config import Model, Step, Tensor
 from adapter.preparation.graphs import samples
 from adapter.preparation.graphs.file import RewriteError, read
 from adapter.preparation.graphs.pixels import PIXELS, Normalisation
-from adapter.preparation.graphs.recogniser import CERTAINTIES, CLASSES, write_recognizer
+from adapter.preparation.graphs.recogniser import CERTAINTIES, CLASSES, WIDTHS, write_recognizer
 from adapter.preparation.graphs.rewrite import Recipe, rewrite
 from adapter.preparation.triton_models.gpu import Plan
 from adapter.preparation.triton_models.shared import (
     IMAGE,
     IMAGE_SIZE,
+    PICTURE,
     Generated,
-    flag,
     generated,
     graph_file,
     graph_model,
@@ -22,44 +24,44 @@ from adapter.preparation.triton_models.shared import (
     version_folder,
 )
 from adapter.protocol import GRAPH
-from adapter.settings import PreparationSettings
-from transforms.ocr_detection import LEVEL_SCALE, MEAN_LEVEL
+from adapter.settings import Device, PreparationSettings
 from transforms.ocr_recognition import LINE_HEIGHT_PX, read_characters
 
 SAMPLE_SIZE = 160
 CHARSET = "charset.txt"
-NORMALISATION = Normalisation((MEAN_LEVEL,) * 3, (LEVEL_SCALE,) * 3, scale=None, channels="bgr")
+NORMALISATION = Normalisation((1.0,) * 3, None, scale=None, factor=1 / 127.5, channels="bgr")
+
+GPU_ASPECTS = (Fraction(1), Fraction(4, 3), Fraction(3, 2), Fraction(16, 9), Fraction(2))
+GPU_WIDTHS = (224, 320, 448, 640, 1280, 2048)
+"""The few shapes of canvases and lines on a GPU, where every shape has its price. A CPU takes each as it comes."""
 
 DETECTOR_PLAN = Plan(most=4, working_mib=700, sizes=(1, 4), tf32=True)
 RECOGNISER_PLAN = Plan(most=8, working_mib=500, sizes=(1, 2, 4, 8), tf32=True)
 
 CANVAS = Tensor(PIXELS, "UINT8", (-1, -1, 3), "height, width, RGB; sides are multiples of 32")
-CANVAS_SIZE = Tensor("canvas_size", "INT32", (2,), "height, width of what the picture takes up of it")
-PICTURE = Tensor("picture", "UINT8", (-1, -1, 3), "height, width, RGB", ragged=True)
+CONTENT_SIZE = Tensor("content_size", "INT32", (2,), "height, width of what the picture takes up of it")
 MAP = Tensor(
     "map", "FP32", (1, -1, -1), "one, height, width of the canvas; how likely it is text", ragged=True
 )
 MIN_SCORE = Tensor("min_score", "FP32", (1,))
 MAX_RESOLUTION = Tensor("max_resolution", "INT32", (1,), "of the short side, in pixels")
-SCORE_MODE = Tensor("score_mode", "STRING", (1,), "fast or slow")
-CROPS = Tensor("crops", "UINT8", (-1,), "the lines' pixels end to end, each height x width x RGB")
-CROP_SIZES = Tensor("crop_sizes", "INT32", (-1, 2), "line, (height, width)")
-LINES = (
+FOUND = (
     Tensor(
         "boxes", "FP32", (-1, 4, 2), "line, corner clockwise from top left, (x, y) in pixels of the picture"
     ),
     Tensor("scores", "FP32", (-1,), "line"),
-    CROPS,
-    CROP_SIZES,
-    Tensor("groups", "INT32", (-1,), "line; which are to be recognised together"),
+    Tensor("lines", "UINT8", (LINE_HEIGHT_PX, -1, 3), "height, the lines side by side, RGB"),
+    Tensor("widths", "INT32", (-1,), "line"),
+    Tensor("run_widths", "INT32", (-1,), "line; how wide it is to be when it is recognised"),
 )
 
-BATCH = Tensor("lines", "FP32", (-1, 3, LINE_HEIGHT_PX, -1), "line, BGR, height, width")
+LINE = Tensor("lines", "UINT8", (LINE_HEIGHT_PX, -1, 3), "height, width, RGB; padded as it may be")
+WIDTH = Tensor(WIDTHS, "INT32", (1,), "what of it is the line")
 STEPS = (
-    Tensor(CLASSES, "INT64", (-1, -1), "line, step"),
-    Tensor(CERTAINTIES, "FP32", (-1, -1), "line, step"),
+    Tensor(CLASSES, "INT64", (-1,), "step", ragged=True),
+    Tensor(CERTAINTIES, "FP32", (-1,), "step", ragged=True),
 )
-TEXTS = (Tensor("text", "STRING", (-1,), "line; UTF-8"), Tensor("score", "FP32", (-1,), "line"))
+READ = (Tensor("text", "STRING", (1,), "UTF-8"), Tensor("score", "FP32", (1,)))
 
 
 def generate_detection(source: Path, name: str, staging: Path, settings: PreparationSettings) -> Generated:
@@ -71,26 +73,26 @@ def generate_detection(source: Path, name: str, staging: Path, settings: Prepara
         [{PIXELS: picture} for picture in samples.pictures(SAMPLE_SIZE, SAMPLE_SIZE)], NORMALISATION
     )
     graph = rewrite(source / "detection" / GRAPH, graph_file(staging, detector), recipe)
-    if len(graph.outputs) != 1:
-        raise RewriteError(f"the detector gives not one map but {graph.outputs}")
-    output = graph.outputs[0].name
+    output = _map_of(graph.outputs, skip=0 if graph.batchable else 1)
+    mapped = replace(output, name=MAP.name, ragged=True)
+    on_gpu = settings.device is Device.GPU
     models = [
         Model(
             preprocess,
-            "image, max_resolution ─[decode, resize, pad]→ pixels, canvas_size, picture, image_size",
+            "image, max_resolution ─[decode, resize, put on a canvas]→ pixels, content_size, picture, image_size",
             [IMAGE, MAX_RESOLUTION],
-            [CANVAS, CANVAS_SIZE, PICTURE, IMAGE_SIZE],
+            [CANVAS, CONTENT_SIZE, PICTURE, IMAGE_SIZE],
             backend="ocr_preprocess",
             parameters={
                 "max_pixels": str(settings.max_pixels),
-                "buckets": flag(False),
+                "canvas_aspects": _listed(GPU_ASPECTS if on_gpu else ()),
             },
         ),
         graph_model(
             detector,
             "pixels ─[normalise, detect]→ map",
             [CANVAS],
-            [replace(MAP, name=output)],
+            [output],
             settings,
             graph_file(staging, detector),
             DETECTOR_PLAN,
@@ -98,22 +100,26 @@ def generate_detection(source: Path, name: str, staging: Path, settings: Prepara
         ),
         Model(
             postprocess,
-            "map, canvas_size, picture, min_score, score_mode ─[find lines, crop, group]→ boxes, scores, crops, groups",
-            [MAP, CANVAS_SIZE, PICTURE, MIN_SCORE, SCORE_MODE],
-            LINES,
+            "map, content_size, picture, min_score ─[find lines, crop, scale]→\n"
+            "  boxes, scores, lines, widths, run_widths",
+            [mapped, CONTENT_SIZE, PICTURE, MIN_SCORE],
+            FOUND,
             backend="ocr_postprocess",
+            parameters={"widths": _listed(GPU_WIDTHS if on_gpu else ())},
         ),
         Model(
             name,
-            "image ─[preprocess]→ pixels ─[detector]→ map ─[postprocess]→ boxes, scores, crops, groups\n"
-            "            ├────────→ picture, canvas_size ────────┘\n"
+            "image ─[preprocess]→ pixels ─[detector]→ map ─[postprocess]→ boxes, scores, lines, widths, run_widths\n"
+            "            ├────────→ picture, content_size ───────┘\n"
             "            └────────→ image_size",
-            [IMAGE, MIN_SCORE, MAX_RESOLUTION, SCORE_MODE],
-            [*LINES, IMAGE_SIZE],
+            [IMAGE, MIN_SCORE, MAX_RESOLUTION],
+            [*FOUND, IMAGE_SIZE],
             steps=[
-                Step(preprocess, same(IMAGE, MAX_RESOLUTION), same(CANVAS, CANVAS_SIZE, PICTURE, IMAGE_SIZE)),
-                Step(detector, same(CANVAS), {output: MAP.name}),
-                Step(postprocess, same(MAP, CANVAS_SIZE, PICTURE, MIN_SCORE, SCORE_MODE), same(*LINES)),
+                Step(
+                    preprocess, same(IMAGE, MAX_RESOLUTION), same(CANVAS, CONTENT_SIZE, PICTURE, IMAGE_SIZE)
+                ),
+                Step(detector, same(CANVAS), {output.name: MAP.name}),
+                Step(postprocess, same(MAP, CONTENT_SIZE, PICTURE, MIN_SCORE), same(*FOUND)),
             ],
         ),
     ]
@@ -121,59 +127,66 @@ def generate_detection(source: Path, name: str, staging: Path, settings: Prepara
 
 
 def generate_recognition(source: Path, name: str, staging: Path, settings: PreparationSettings) -> Generated:
-    """The steps `lines`, `recognizer` and `ctc`, and the ensemble over them. A request is a group of lines.
+    """The steps `recognizer` and `ctc`, and the ensemble over them. An item is a line, of whatever picture.
 
-    Without Triton's batching: the width of a group decides its text, so groups are never joined.
+    Triton joins lines of one width only: the width of a run decides its texts.
     """
-    lines, recognizer, ctc = (f"{name}.{step}" for step in ("lines", "recognizer", "ctc"))
+    recognizer, ctc = (f"{name}.{step}" for step in ("recognizer", "ctc"))
     published = source / "recognition" / GRAPH
-    entry, classes = write_recognizer(published, graph_file(staging, recognizer))
+    classes = write_recognizer(published, graph_file(staging, recognizer), NORMALISATION)
     charset = _charset(published)
     try:
-        read_characters(charset, classes)
+        characters = read_characters(charset, classes)
     except ValueError as error:
         raise RewriteError(str(error)) from error
     (version_folder(staging, ctc) / CHARSET).write_bytes(charset.encode())
     models = [
-        Model(
-            lines,
-            "crops, crop_sizes ─[unpack, resize, normalise, pad]→ lines",
-            [CROPS, CROP_SIZES],
-            [BATCH],
-            backend="ocr_lines",
-            parameters={"buckets": flag(False)},
-        ),
         graph_model(
             recognizer,
-            "lines ─[recognise, likeliest class of each step]→ classes, certainties",
-            [replace(BATCH, name=entry)],
+            "pixels, widths ─[normalise, mask, recognise, likeliest class of each step]→ classes, certainties",
+            [replace(LINE, name=PIXELS), WIDTH],
             STEPS,
             settings,
             graph_file(staging, recognizer),
             RECOGNISER_PLAN,
-            apart=True,
         ),
         Model(
             ctc,
             "classes, certainties ─[merge repeats, drop blanks]→ text, score",
             STEPS,
-            TEXTS,
+            READ,
             backend="ocr_ctc",
-            parameters={"classes": str(classes)},
+            parameters={"classes": str(len(characters))},
         ),
         Model(
             name,
-            "crops, crop_sizes ─[lines]→ lines ─[recognizer]→ classes, certainties ─[ctc]→ text, score",
-            [CROPS, CROP_SIZES],
-            TEXTS,
+            "lines, widths ─[recognizer]→ classes, certainties ─[ctc]→ text, score",
+            [LINE, WIDTH],
+            READ,
             steps=[
-                Step(lines, same(CROPS, CROP_SIZES), same(BATCH)),
-                Step(recognizer, {entry: BATCH.name}, same(*STEPS)),
-                Step(ctc, same(*STEPS), same(*TEXTS)),
+                Step(recognizer, {PIXELS: LINE.name, **same(WIDTH)}, same(*STEPS)),
+                Step(ctc, same(*STEPS), same(*READ)),
             ],
         ),
     ]
-    return Generated([replace(model, max_batch_size=0) for model in models])
+    return generated(models)
+
+
+def _map_of(outputs: Sequence[Tensor], skip: int) -> Tensor:
+    """The detector's only output, with or without an axis for its only channel.
+
+    Args:
+        skip: 1 where its dims hold the batch axis.
+    """
+    if len(outputs) != 1 or len(outputs[0].dims) - skip not in (2, 3):
+        raise RewriteError(f"the detector gives not one map but {outputs}")
+    (output,) = outputs
+    return replace(MAP, name=output.name, type=output.type, dims=MAP.dims[skip - len(output.dims) :])
+
+
+def _listed(numbers: Sequence[int | Fraction]) -> str:
+    """A parameter that lists numbers."""
+    return ",".join(map(str, numbers))
 
 
 def _charset(graph: Path) -> str:

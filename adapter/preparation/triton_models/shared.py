@@ -83,7 +83,6 @@ def graph_model(
     half: bool = False,
     urgent: bool = False,
     cpu_batch: int = CPU_BATCH,
-    apart: bool = False,
 ) -> Model:
     """A model that runs a graph.
 
@@ -94,7 +93,6 @@ def graph_model(
         half: whether it computes in float16.
         urgent: whether somebody waits for the answer, so that it goes before others.
         cpu_batch: items that Triton gathers for one run on a CPU.
-        apart: for a graph that Triton must not batch: whether a CPU may run the items of its first axis side by side.
     """
     model = Model(name, comment, inputs, outputs, backend="onnxruntime", half=half, urgent=urgent)
     if settings.device is Device.GPU:
@@ -112,8 +110,6 @@ def graph_model(
     parameters = {key: str(count) for key, count in threads.items() if count}
     if not one_shape:
         parameters |= SHAPES_VARY
-    if apart:
-        parameters["items"] = "apart"
     return replace(model, max_batch_size=cpu_batch, parameters=parameters)
 
 

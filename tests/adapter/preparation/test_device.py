@@ -152,8 +152,15 @@ def test_a_cpu_takes_fewer_photos_and_faces_at_a_time_than_a_gpu(gpu: Path, writ
     assert config(few, FIXED[3]).max_batch_size == config(few, "buffalo_l.recognition").max_batch_size == 3
 
 
-def test_a_cpu_may_run_the_lines_of_a_group_side_by_side(gpu: Path, write: Write) -> None:
-    assert [parameters(folder, OCR[1]).get("items") for folder in (write(), gpu)] == ["apart", None]
+def test_a_gpu_sees_few_shapes_of_pages_and_lines_and_a_cpu_each_as_it_comes(gpu: Path, write: Write) -> None:
+    shapes = [
+        (
+            parameters(folder, "PP-OCRv5_mobile.detection.preprocess")["canvas_aspects"],
+            parameters(folder, "PP-OCRv5_mobile.detection.postprocess")["widths"],
+        )
+        for folder in (write(), gpu)
+    ]
+    assert shapes == [("", ""), ("1,4/3,3/2,16/9,2", "224,320,448,640,1280,2048")]
 
 
 def test_a_search_goes_before_indexing(gpu: Path, write: Write) -> None:
