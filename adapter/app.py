@@ -10,15 +10,14 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import PlainTextResponse
 from starlette.requests import ClientDisconnect
 
-from adapter.errors import BadInput, EngineUnavailable, ServiceError
+from adapter.errors import EngineUnavailable, ServiceError
 from adapter.forms import declared_size, read_form
 from adapter.metrics import Stage
 from adapter.protocol import Entries, Part, Payload, TaskName, check_payload, parse_entries
 from adapter.requests import Account, RequestLog
 from adapter.security import protect
 from adapter.service import Service
-from adapter.tasks import Answer, ImageSize, Task, clip, faces, gather, ocr
-from transforms import InputError, images
+from adapter.tasks import Answer, Task, clip, faces, gather, ocr
 
 TASKS: dict[TaskName, Task] = {
     TaskName.CLIP: clip.answer,
@@ -76,7 +75,7 @@ async def predict(request: Request) -> Response:
             str(task): answer.found for task, answer in answers.items() if answer.found is not None
         }
         account.progress.enter(Stage.ENCODE)
-        body = await _body(answers, form.payload, service.settings.preparation.max_pixels)
+        body = _body(answers)
     return Response(orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY), media_type="application/json")
 
 
@@ -85,22 +84,10 @@ async def _answer_all(service: Service, entries: Entries, payload: Payload) -> d
     return dict(zip(entries, answers, strict=True))
 
 
-async def _body(answers: dict[TaskName, Answer], payload: Payload, max_pixels: int) -> dict[str, Any]:
-    body = {str(task): answer.value for task, answer in answers.items() if answer.value is not None}
-    if payload.image is None:
-        return body
+def _body(answers: dict[TaskName, Answer]) -> dict[str, Any]:
+    body = {str(task): answer.value for task, answer in answers.items()}
     sizes = [answer.image_size for answer in answers.values() if answer.image_size]
-    size = sizes[0] if sizes else await asyncio.to_thread(_measure, payload.image, max_pixels)
-    return {**body, "imageHeight": size.height, "imageWidth": size.width}
-
-
-def _measure(image: bytes, max_pixels: int) -> ImageSize:
-    """The size of a picture that no task looked at."""
-    try:
-        picture = images.open_rgb(image, max_pixels)
-    except InputError as error:
-        raise BadInput(str(error)) from error
-    return ImageSize(picture.height, picture.width)
+    return body | ({"imageHeight": sizes[0].height, "imageWidth": sizes[0].width} if sizes else {})
 
 
 @asynccontextmanager

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -27,9 +27,9 @@ class TypeName(StrEnum):
 
 
 class Options(BaseModel):
-    """Options are strict about types and generous about names: unknown ones are ignored, as Immich does."""
+    """Options are generous, as Immich is: unknown ones are ignored, and a number may be a string."""
 
-    model_config = ConfigDict(strict=True, frozen=True, extra="ignore", populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
 
 
 class TextualOptions(Options):
@@ -46,7 +46,6 @@ class FaceDetectionOptions(Options):
 class OcrDetectionOptions(Options):
     min_score: Score = 0.5
     max_resolution: int = Field(736, alias="maxResolution", ge=32, le=8192)
-    score_mode: Literal["fast", "slow"] = Field("fast", alias="scoreMode")
 
 
 class OcrRecognitionOptions(Options):
@@ -106,6 +105,15 @@ PARTS: Mapping[tuple[TaskName, TypeName], PartRow] = {
     ),
 }
 
+_SHARED = {
+    **{
+        f"{language}__PP-OCRv5_mobile": "PP-OCRv5_mobile"
+        for language in "CH EL EN ESLAV KOREAN LATIN TH".split()
+    },
+    "CH__PP-OCRv5_server": "PP-OCRv5_server",
+}
+"""OCR models of several languages have one detector; and Chinese is the plain one."""
+
 
 def types_of(task: TaskName) -> list[TypeName]:
     """The parts that a task has."""
@@ -124,7 +132,7 @@ def clean_name(name: str) -> str:
 
 
 class _Entry(BaseModel):
-    model_config = ConfigDict(strict=True, extra="ignore")
+    model_config = ConfigDict(strict=True, extra="forbid")
     name: Annotated[str, AfterValidator(clean_name)] = Field(alias="modelName")
     options: dict[str, Any] = {}
 
@@ -166,10 +174,10 @@ Entries = Mapping[TaskName, Mapping[TypeName, Entry]]
 
 
 def parse_entries(raw: str) -> Entries:
-    """The tasks asked for.
+    """The tasks asked for, each with its types.
 
     Raises:
-        InvalidEntries: no JSON, a wrong shape, or a task, type or option that does not exist.
+        InvalidEntries: no JSON, a wrong shape, nothing asked for, or a task or type that does not exist.
         BadInput: recognition is asked for without the detection that it works on.
     """
     try:
@@ -179,7 +187,10 @@ def parse_entries(raw: str) -> Entries:
         raise InvalidEntries("Invalid request format.") from error
     except ValidationError as error:
         raise InvalidEntries(_describe(error)) from error
-    return {_task(task): _parse_types(_task(task), types) for task, types in parsed.items()}
+    entries = {_task(task): _parse_types(_task(task), types) for task, types in parsed.items() if types}
+    if not entries:
+        raise InvalidEntries("No model task requested.")
+    return entries
 
 
 def check_payload(entries: Entries, payload: Payload) -> None:
@@ -221,13 +232,11 @@ def _entry(task: TaskName, type_name: TypeName, entry: _Entry) -> Entry:
 
 
 def canonical(part: Part) -> Part:
-    """The part under the name of the model that it is shared with.
-
-    OCR models of several languages (`LATIN__PP-OCRv5_mobile`) have one detector, and Chinese is the plain one.
-    """
-    language, _, base = part.name.rpartition("__")
-    is_shared = part.task is TaskName.OCR and (part.type is TypeName.DETECTION or language == "CH")
-    return replace(part, name=base) if is_shared else part
+    """The part under the name of the model that it is shared with."""
+    is_shared = part.task is TaskName.OCR and (
+        part.type is TypeName.DETECTION or part.name.startswith("CH__")
+    )
+    return replace(part, name=_SHARED.get(part.name, part.name)) if is_shared else part
 
 
 def _describe(error: ValidationError) -> str:

@@ -116,8 +116,9 @@ def decode_heads(
     landmarks = (centers[:, None] + offsets.reshape(-1, 5, 2)) / np.float32(scale)
     if not (np.isfinite(boxes).all() and np.isfinite(landmarks).all()):
         raise ValueError("the detector's boxes or landmarks are not finite")
-    best = suppress(boxes)
-    return Faces(boxes[best], scores[kept][best], landmarks[best])
+    scores = scores[kept]
+    best = suppress(boxes, scores)
+    return Faces(boxes[best], scores[best], landmarks[best])
 
 
 def _join_strides(heads: Sequence[NDArray[np.float32]], size: int) -> tuple[NDArray[np.float32], ...]:
@@ -142,31 +143,24 @@ def _anchors(size: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     return np.concatenate(centers).astype(np.float32), np.concatenate(strides).astype(np.float32)
 
 
-def suppress(boxes_xyxy: NDArray[np.float32], max_iou: float = MAX_IOU) -> list[int]:
+def suppress(
+    boxes_xyxy: NDArray[np.float32], scores: NDArray[np.float32], max_iou: float = MAX_IOU
+) -> NDArray[np.intp]:
     """Choose boxes greedily: each in turn, unless it overlaps a chosen one by more than `max_iou`.
 
     Args:
-        boxes_xyxy: float32 (n, 4) in pixels, best first.
+        boxes_xyxy: float32 (n, 4) in pixels.
+        scores: float32 (n,); what scores nothing is dropped.
         max_iou: intersection over union, 0 to 1.
 
     Returns:
-        Indices of the chosen boxes, best first.
+        int (k,), indices of the chosen boxes, best first.
 
-    Source: insightface, SCRFD.nms: both ends of a box belong to it, hence the 1 in each side.
+    Source: Immich 3.3.
     """
-    x1, y1, x2, y2 = boxes_xyxy.T
-    areas = (x2 - x1 + 1) * (y2 - y1 + 1)
-    chosen: list[int] = []
-    left = np.arange(len(boxes_xyxy))
-    while left.size:
-        best, rest = left[0], left[1:]
-        chosen.append(int(best))
-        widths = np.minimum(x2[best], x2[rest]) - np.maximum(x1[best], x1[rest]) + 1
-        heights = np.minimum(y2[best], y2[rest]) - np.maximum(y1[best], y1[rest]) + 1
-        common = np.maximum(0, widths) * np.maximum(0, heights)
-        with np.errstate(divide="ignore", invalid="ignore"):  # an inverted box may have no area: NaN, dropped
-            left = rest[common / (areas[best] + areas[rest] - common) <= max_iou]
-    return chosen
+    corners, sizes = boxes_xyxy[:, :2], boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]
+    boxes_xywh = np.hstack([corners, sizes])
+    return np.array(cv2.dnn.NMSBoxes(boxes_xywh.tolist(), scores.tolist(), 0, max_iou), np.intp)
 
 
 def align(

@@ -23,7 +23,7 @@ class ImageSize:
 
 @dataclass(frozen=True)
 class Answer:
-    """A task's value for the response; None where none of its types was asked for. `found` is for the log."""
+    """A task's value for the response, and what it saw: of a text, no size. `found` is for the log."""
 
     value: Any
     image_size: ImageSize | None = None

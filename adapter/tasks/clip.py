@@ -12,9 +12,7 @@ async def answer(engine: Engine, types: Mapping[TypeName, Entry], payload: Paylo
     """The vector of the payload, by the model of its kind."""
     if entry := types.get(TypeName.VISUAL):
         return await _encode_image(engine, entry, payload)
-    if entry := types.get(TypeName.TEXTUAL):
-        return await _encode_text(engine, entry, payload)
-    return Answer(None)
+    return await _encode_text(engine, types[TypeName.TEXTUAL], payload)
 
 
 async def _encode_image(engine: Engine, entry: Entry, payload: Payload) -> Answer:

@@ -14,10 +14,7 @@ from adapter.triton import Arrays, bytes_tensor
 
 async def answer(engine: Engine, types: Mapping[TypeName, Entry], payload: Payload) -> Answer:
     """The faces of the picture, best first."""
-    detection = types.get(TypeName.DETECTION)
-    if detection is None:
-        return Answer(None)
-    found = await _detect(engine, detection, payload)
+    found = await _detect(engine, types[TypeName.DETECTION], payload)
     size = ImageSize(*map(int, found["image_size"][0]))
     boxes, scores = found["boxes"][0].round(), found["scores"][0]
     recognition = types.get(TypeName.RECOGNITION)

@@ -16,8 +16,7 @@ Lines = NDArray[np.intp]
 
 async def answer(engine: Engine, types: Mapping[TypeName, Entry], payload: Payload) -> Answer:
     """The lines of the picture, in reading order."""
-    detection = types[TypeName.DETECTION]
-    found = await _detect(engine, detection, payload)
+    found = await _detect(engine, types[TypeName.DETECTION], payload)
     size = ImageSize(*map(int, found["image_size"][0]))
     boxes, scores = found["boxes"][0], found["scores"][0]
     recognition = types.get(TypeName.RECOGNITION)

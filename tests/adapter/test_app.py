@@ -130,7 +130,7 @@ def test_a_large_picture_stays_in_memory(
         ({"entries": VISUAL, "text": "dog"}, None, 400, "a text was sent"),
         ({"entries": TEXTUAL}, IMAGE, 400, "an image was sent"),
         ({"entries": TEXTUAL, "text": "x" * 2**21}, None, 400, "maximum size"),
-        ({"entries": "{}"}, {"image": ("blob", b"no picture")}, 400, "not a picture"),
+        ({"entries": "{}"}, IMAGE, 422, "No model task requested."),
     ],
 )
 def test_bad_requests_are_refused_with_the_fault(

@@ -1,5 +1,7 @@
 """What `entries` may say."""
 
+import json
+
 import pytest
 
 from adapter.errors import BadInput, InvalidEntries
@@ -20,7 +22,7 @@ def test_a_task_is_read_with_its_model_and_default_options() -> None:
     entries = parse_entries('{"ocr": {"detection": {"modelName": "PP-OCRv5_mobile"}}}')
     entry = entries[TaskName.OCR][TypeName.DETECTION]
     assert entry.part == Part(TaskName.OCR, TypeName.DETECTION, "PP-OCRv5_mobile")
-    assert entry.options.model_dump() == {"min_score": 0.5, "max_resolution": 736, "score_mode": "fast"}
+    assert entry.options.model_dump() == {"min_score": 0.5, "max_resolution": 736}
 
 
 def test_options_that_immich_sends_are_read() -> None:
@@ -29,19 +31,28 @@ def test_options_that_immich_sends_are_read() -> None:
 
 
 def test_languages_of_ocr_share_a_detector_and_differ_in_the_recogniser() -> None:
-    raw = '{"ocr": {"detection": {"modelName": "LATIN__P"}, "recognition": {"modelName": "LATIN__P"}}}'
-    types = parse_entries(raw)[TaskName.OCR]
-    assert [types[kind].part.name for kind in (TypeName.DETECTION, TypeName.RECOGNITION)] == ["P", "LATIN__P"]
+    def names(name: str) -> list[str]:
+        both = json.dumps({"ocr": {kind: {"modelName": name} for kind in ("detection", "recognition")}})
+        types = parse_entries(both)[TaskName.OCR]
+        return [types[kind].part.name for kind in (TypeName.DETECTION, TypeName.RECOGNITION)]
+
+    assert names("LATIN__PP-OCRv5_mobile") == ["PP-OCRv5_mobile", "LATIN__PP-OCRv5_mobile"]
+    assert names("CH__PP-OCRv5_server") == ["PP-OCRv5_server"] * 2
+    for name in ("PP-OCRv6_small", "LATIN__PP-OCRv6_small", "EL__PP-OCRv5_server", "CH__mine"):
+        assert names(name) == [name] * 2
 
 
-def test_unknown_options_and_keys_are_ignored() -> None:
-    raw = '{"clip": {"visual": {"modelName": "m", "foo": 1, "options": {"bar": 2}}}}'
-    assert parse_entries(raw)[TaskName.CLIP][TypeName.VISUAL].part.name == "m"
+def test_unknown_options_are_ignored_and_numbers_may_be_strings() -> None:
+    options = '{"scoreMode": "slow", "minScore": "0.25", "maxResolution": "960"}'
+    raw = f'{{"ocr": {{"detection": {{"modelName": "m", "options": {options}}}}}}}'
+    found = parse_entries(raw)[TaskName.OCR][TypeName.DETECTION].options
+    assert found.model_dump() == {"min_score": 0.25, "max_resolution": 960}
 
 
-def test_no_tasks_are_legal() -> None:
-    assert parse_entries("{}") == {}
-    assert parse_entries('{"clip": {}}') == {TaskName.CLIP: {}}
+@pytest.mark.parametrize("raw", ["{}", '{"clip": {}}', '{"clip": {}, "ocr": {}}'])
+def test_whoever_asks_for_nothing_is_told_so(raw: str) -> None:
+    with pytest.raises(InvalidEntries, match=r"^No model task requested\.$"):
+        parse_entries(raw)
 
 
 @pytest.mark.parametrize(
@@ -56,11 +67,12 @@ def test_no_tasks_are_legal() -> None:
         '{"clip": {"detection": {"modelName": "a"}}}',
         '{"clup": {"visual": {"modelName": "a"}}}',
         '{"clip": {"textual": {"modelName": "a", "options": {"language": 5}}}}',
-        '{"ocr": {"detection": {"modelName": "a", "options": {"minScore": "0.5"}}}}',
-        '{"ocr": {"detection": {"modelName": "a", "options": {"minScore": true}}}}',
+        '{"clip": {"visual": {"modelName": "a", "options": "fast"}}}',
+        '{"clip": {"visual": {"modelName": "a", "foo": 1}}}',
+        '{"ocr": {"detection": {"modelName": "a", "options": {"minScore": "high"}}}}',
+        '{"ocr": {"detection": {"modelName": "a", "options": {"minScore": "nan"}}}}',
         '{"ocr": {"detection": {"modelName": "a", "options": {"minScore": NaN}}}}',
         '{"ocr": {"detection": {"modelName": "a", "options": {"maxResolution": 0}}}}',
-        '{"ocr": {"detection": {"modelName": "a", "options": {"scoreMode": "exact"}}}}',
     ],
 )
 def test_malformed_entries_are_refused(raw: str) -> None:
@@ -70,7 +82,7 @@ def test_malformed_entries_are_refused(raw: str) -> None:
 
 def test_the_fault_is_named() -> None:
     with pytest.raises(InvalidEntries, match=r"ocr detection: minScore: .*number"):
-        parse_entries('{"ocr": {"detection": {"modelName": "a", "options": {"minScore": "0.5"}}}}')
+        parse_entries('{"ocr": {"detection": {"modelName": "a", "options": {"minScore": "high"}}}}')
 
 
 def test_recognition_needs_detection() -> None:
