@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
+from backends.pictures import Pictures
 from backends.steps import answer_each, read, read_numbers, read_one, read_parameters
 from transforms.ocr_detection import can_hold_text, find_lines
 from transforms.ocr_recognition import crop_lines, pack, run_width, scale_line
@@ -16,13 +17,14 @@ _NOTHING = np.zeros((32, 32), np.float32)
 class TritonPythonModel:
     def initialize(self, args):
         self._widths = read_numbers(read_parameters(args)["widths"])
+        self._pictures = Pictures()
         self._pool = ThreadPoolExecutor(os.cpu_count())
 
     def execute(self, requests):
         return answer_each(requests, self._answer, self._pool)
 
     def _answer(self, request):
-        picture = read(request, "picture")[0]
+        picture = self._pictures.fetch(read(request, "picture")[0])
         height, width = picture.shape[:2]
         found = find_lines(
             self._probabilities(request, height, width), height, width, read_one(request, "min_score")

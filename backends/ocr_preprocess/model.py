@@ -7,6 +7,7 @@ from fractions import Fraction
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
+from backends.pictures import Pictures
 from backends.steps import answer_each, read_numbers, read_one, read_parameters
 from transforms import images
 from transforms.ocr_detection import MIN_SIDE_PX, can_hold_text, resize_for_detection
@@ -19,6 +20,7 @@ class TritonPythonModel:
         parameters = read_parameters(args)
         self._max_pixels = int(parameters["max_pixels"])
         self._aspects = read_numbers(parameters["canvas_aspects"], Fraction)
+        self._pictures = Pictures()
         self._pool = ThreadPoolExecutor(os.cpu_count())  # Pillow decodes and resizes without the GIL
 
     def execute(self, requests):
@@ -31,9 +33,10 @@ class TritonPythonModel:
         return [
             pb_utils.Tensor("pixels", canvas[None]),
             pb_utils.Tensor("content_size", np.array([content], np.int32)),
-            pb_utils.Tensor("picture", picture[None]),
+            pb_utils.Tensor("picture", self._pictures.leave(picture)[None]),
             pb_utils.Tensor("image_size", np.array([picture.shape[:2]], np.int32)),
         ]
 
     def finalize(self):
         self._pool.shutdown()
+        self._pictures.close()

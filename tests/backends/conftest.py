@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from backends.pictures import Pictures
 from bench import pb_utils
 from tests.support.configs import Config
 from tests.support.step import Step
@@ -20,6 +21,12 @@ def _triton_python_backend_utils() -> Iterator[None]:
     for name in [name for name in sys.modules if name.startswith("backends")]:
         del sys.modules[name]  # they hold the stand-in
     del sys.modules["triton_python_backend_utils"]
+
+
+@pytest.fixture(autouse=True)
+def _no_picture_stays() -> Iterator[None]:
+    yield
+    Pictures().close()
 
 
 @pytest.fixture

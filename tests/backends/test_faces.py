@@ -1,6 +1,6 @@
 """face_preprocess and face_postprocess: a picture's faces are its own request's, whatever comes with it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -14,12 +14,6 @@ from tests.support.step import Step, arrays, committed, fault, texts
 from transforms import faces
 
 SIZE = 640
-
-
-@pytest.fixture(autouse=True)
-def _no_picture_stays() -> Iterator[None]:
-    yield
-    Pictures().close()
 
 
 class TestPreprocess:

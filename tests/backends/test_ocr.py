@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from backends.pictures import Pictures
 from bench.pb_utils import InferenceRequest, TritonError
 from tests.support.pictures import noise, png
 from tests.support.step import Step, arrays, committed, fault, texts
@@ -41,7 +42,7 @@ class TestPreprocess:
         for answer, pixels, limit in ((first, noise(100, 150, 1), 96), (second, noise(160, 120, 2), 64)):
             found = arrays(answer)
             np.testing.assert_array_equal(found["pixels"], resize_for_detection(pixels, limit)[0][None])
-            np.testing.assert_array_equal(found["picture"], pixels[None])
+            np.testing.assert_array_equal(Pictures().fetch(found["picture"][0]), pixels)
             assert found["image_size"].tolist() == [list(pixels.shape[:2])]
             assert found["content_size"].tolist() == [list(found["pixels"].shape[1:3])]
 
@@ -63,7 +64,8 @@ class TestPreprocess:
     def test_many_requests_are_answered_in_their_order(self, step: Step) -> None:
         answers = step.run(*(self.request(png(40 + number, 40, number)) for number in range(16)))
         for number, answer in enumerate(answers):
-            np.testing.assert_array_equal(arrays(answer)["picture"][0], noise(40 + number, 40, number))
+            picture = Pictures().fetch(arrays(answer)["picture"][0])
+            np.testing.assert_array_equal(picture, noise(40 + number, 40, number))
 
     def test_a_picture_too_small_for_text_goes_to_the_detector_as_a_blank(self, step: Step) -> None:
         small, other = step.run(self.request(png(31, 200)), self.request(png(32, 200)))
@@ -123,7 +125,7 @@ class TestPostprocess:
             cancelled=cancelled,
             map=padded.reshape(padded.shape[4 - rank :]).astype(kind),
             content_size=np.array([canvas], np.int32),
-            picture=noise(height, width, seed)[None],
+            picture=Pictures().leave(noise(height, width, seed))[None],
             min_score=scalar(min_score),
         )
 

@@ -129,7 +129,8 @@ def generate_detection(source: Path, name: str, staging: Path, settings: Prepara
 def generate_recognition(source: Path, name: str, staging: Path, settings: PreparationSettings) -> Generated:
     """The steps `recognizer` and `ctc`, and the ensemble over them. An item is a line, of whatever picture.
 
-    Triton joins lines of one width only: the width of a run decides its texts.
+    The width of a run decides its texts, so only lines of one width are run as one batch. On a CPU, Triton hands over
+    lines of any widths together, which are then run side by side.
     """
     recognizer, ctc = (f"{name}.{step}" for step in ("recognizer", "ctc"))
     published = source / "recognition" / GRAPH
@@ -144,7 +145,7 @@ def generate_recognition(source: Path, name: str, staging: Path, settings: Prepa
         graph_model(
             recognizer,
             "pixels, widths ─[normalise, mask, recognise, likeliest class of each step]→ classes, certainties",
-            [replace(LINE, name=PIXELS), WIDTH],
+            [replace(LINE, name=PIXELS, ragged=settings.device is Device.CPU), WIDTH],
             STEPS,
             settings,
             graph_file(staging, recognizer),
