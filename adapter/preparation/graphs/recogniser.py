@@ -18,7 +18,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from adapter.preparation.graphs.batching import make_batch_dynamic
-from adapter.preparation.graphs.file import RewriteError, limit_versions, opset_of, read, write
+from adapter.preparation.graphs.file import RewriteError, opset_of, read, write
 from adapter.preparation.graphs.pixels import (
     PIXELS,
     Normalisation,
@@ -72,7 +72,7 @@ def write_recognizer(source: Path, target: Path, how: Normalisation) -> int | No
     Raises:
         RewriteError, ProofFailed: it is no recogniser of lines, or reads others in the new form.
     """
-    model = limit_versions(read(source))
+    model = read(source)
     lines = [_line(text, width) for text, width in _SAMPLES.items()]
     answers = run_each(source, [_as_source_takes_it(line, model, how) for line in lines])
     expected = [_likeliest(answer) for answer in answers]

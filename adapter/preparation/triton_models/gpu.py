@@ -10,13 +10,16 @@ from adapter.settings import GPU_MEMORY_MIB, Precision, PreparationSettings
 FEW_CONVOLUTIONS = 4
 """A transformer has one, which cuts the picture into patches."""
 
+MOST_FOR_SESSIONS = 15
+"""Percent of the limit that one graph's weights may take, for all its sessions together."""
+
 
 @dataclass(frozen=True)
 class Plan:
     """How a graph runs on a GPU.
 
     Attributes:
-        most: items of one run.
+        most: items that Triton gathers.
         sizes: the numbers of items that a run is filled up to, each with a session of its own: for graphs with
             convolutions, which keep the plan of one shape only. None: one session takes any number.
         shapes: what the -1 of its inputs' dims are, each with sessions of its own; none where there is no -1.
@@ -38,7 +41,12 @@ def is_convolutional(graph: Path) -> bool:
 
 def parameters(plan: Plan, graph: Path, settings: PreparationSettings) -> Mapping[str, str]:
     """The parameters of `backends/onnxruntime` for a graph in a file."""
-    sessions = max(1, len(plan.sizes)) * max(1, len(plan.shapes) if plan.sizes else 1)
+    sessions = len(plan.sizes) * max(1, len(plan.shapes)) or 1
+    weights_mib = _size_mib(graph)
+    # The least used session makes room where not every shape can have one.
+    held_mib = max(
+        weights_mib, min(weights_mib * sessions, settings.gpu_memory_mib * MOST_FOR_SESSIONS // 100)
+    )
     working_mib = plan.working_mib * settings.gpu_memory_mib // GPU_MEMORY_MIB
     exact = settings.precision is not Precision.TF32 and not plan.tf32
     found = {
@@ -46,7 +54,7 @@ def parameters(plan: Plan, graph: Path, settings: PreparationSettings) -> Mappin
         "cudnn_conv_algo_search": "HEURISTIC",
         "enable_mem_pattern": "0",
         "use_tf32": "0" if exact else "1",
-        "gpu_memory_mib": str(_size_mib(graph) * sessions + working_mib),
+        "gpu_memory_mib": str(held_mib + working_mib),
         "gpu_memory_limit_mib": str(settings.gpu_memory_mib),
     }
     if plan.sizes:

@@ -25,6 +25,7 @@ from adapter.preparation.triton_models.shared import (
 )
 from adapter.protocol import GRAPH
 from adapter.settings import Device, PreparationSettings
+from transforms.ocr_detection import canvases
 from transforms.ocr_recognition import LINE_HEIGHT_PX, read_characters
 
 SAMPLE_SIZE = 160
@@ -34,9 +35,15 @@ NORMALISATION = Normalisation((1.0,) * 3, None, scale=None, factor=1 / 127.5, ch
 GPU_ASPECTS = (Fraction(1), Fraction(4, 3), Fraction(3, 2), Fraction(16, 9), Fraction(2))
 GPU_WIDTHS = (224, 320, 448, 640, 1280, 2048)
 """The few shapes of canvases and lines on a GPU, where every shape has its price. A CPU takes each as it comes."""
+MAX_RESOLUTION_PX = 736
+"""What Immich asks for, unless its administrator changed it: these canvases are warm."""
 
-DETECTOR_PLAN = Plan(most=4, working_mib=700, sizes=(1, 4), tf32=True)
-RECOGNISER_PLAN = Plan(most=8, working_mib=500, sizes=(1, 2, 4, 8), tf32=True)
+DETECTOR_PLAN = Plan(
+    most=4, working_mib=700, sizes=(1, 4), shapes=canvases(MAX_RESOLUTION_PX, GPU_ASPECTS), tf32=True
+)
+RECOGNISER_PLAN = Plan(
+    most=32, working_mib=500, sizes=(1, 2, 4, 8), shapes=[[width] for width in GPU_WIDTHS], tf32=True
+)
 
 CANVAS = Tensor(PIXELS, "UINT8", (-1, -1, 3), "height, width, RGB; sides are multiples of 32")
 CONTENT_SIZE = Tensor("content_size", "INT32", (2,), "height, width of what the picture takes up of it")
@@ -129,8 +136,8 @@ def generate_detection(source: Path, name: str, staging: Path, settings: Prepara
 def generate_recognition(source: Path, name: str, staging: Path, settings: PreparationSettings) -> Generated:
     """The steps `recognizer` and `ctc`, and the ensemble over them. An item is a line, of whatever picture.
 
-    The width of a run decides its texts, so only lines of one width are run as one batch. On a CPU, Triton hands over
-    lines of any widths together, which are then run side by side.
+    The width of a run decides its texts, so only lines of one width are run as one batch. Triton hands over lines of
+    any widths together.
     """
     recognizer, ctc = (f"{name}.{step}" for step in ("recognizer", "ctc"))
     published = source / "recognition" / GRAPH
@@ -145,7 +152,7 @@ def generate_recognition(source: Path, name: str, staging: Path, settings: Prepa
         graph_model(
             recognizer,
             "pixels, widths ─[normalise, mask, recognise, likeliest class of each step]→ classes, certainties",
-            [replace(LINE, name=PIXELS, ragged=settings.device is Device.CPU), WIDTH],
+            [replace(LINE, name=PIXELS, ragged=True), WIDTH],
             STEPS,
             settings,
             graph_file(staging, recognizer),
@@ -170,7 +177,7 @@ def generate_recognition(source: Path, name: str, staging: Path, settings: Prepa
             ],
         ),
     ]
-    return generated(models)
+    return generated(models, settings)
 
 
 def _map_of(outputs: Sequence[Tensor], skip: int) -> Tensor:

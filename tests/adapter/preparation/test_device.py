@@ -93,14 +93,12 @@ def test_steps_that_have_pictures_in_their_hands_are_many_and_take_one_request_e
 
 
 @pytest.mark.parametrize("model", [*OCR, *FIXED[2:]])
-def test_convolutions_run_in_few_shapes_and_what_a_batch_may_hold_is_the_largest(
-    gpu: Path, model: str
-) -> None:
+def test_convolutions_run_in_few_shapes_and_no_more_than_a_batch_may_hold(gpu: Path, model: str) -> None:
     largest = config(gpu, model).max_batch_size
     sizes = [int(size) for size in parameters(gpu, model)["batch_sizes"].split(",")]
     assert sizes[0] == 1
     assert sizes == sorted(sizes)
-    assert largest in (sizes[-1], 0)
+    assert sizes[-1] <= largest
 
 
 def test_transformers_take_any_batch_and_every_length_is_warm(gpu: Path) -> None:
@@ -122,7 +120,7 @@ def test_text_is_read_in_tf32_and_vectors_are_exact_unless_it_is_said_of_all(
 def test_the_default_models_fit_into_the_default_limit_together(write: Write) -> None:
     repository = write(device="gpu")
     found = [parameters(repository, model) for model in (*OCR, *FIXED)]
-    weights_mib = 352 + 254 + 3 * 17 + 3 * 174 + 2 * 5 + 4 * 16  # of the published graphs
+    weights_mib = 352 + 254 + 3 * 17 + 3 * 174 + 18 * 5 + 24 * 16  # of the published graphs
     taken = sum(int(each["gpu_memory_mib"]) + PROCESS_MIB for each in found)
     assert {each["gpu_memory_limit_mib"] for each in found} == {str(GPU_MEMORY_MIB)}
     assert taken + weights_mib < GPU_MEMORY_MIB
