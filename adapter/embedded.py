@@ -126,7 +126,6 @@ class EmbeddedTriton:
             "--http-address=127.0.0.1",
             f"--http-port={self._port}",
             "--allow-grpc=false",
-            "--cuda-memory-pool-byte-size=0:0",  # no tensor of ours is on a GPU when it passes
             *self._metrics_options(),
             f"--exit-timeout-secs={int(STOP_TIMEOUT_S) - 2}",
         ]

@@ -8,6 +8,7 @@ from backends.onnxruntime import memory
 from backends.onnxruntime.options import CPU, CUDA, cuda_options, read_parameters, session_options
 
 _BYTES_PER_MIB = 2**20
+_AS_REQUESTED = 1
 
 
 class Graph:
@@ -22,12 +23,13 @@ class Graph:
     def __init__(self, path, config, device_id):
         self._path, self._config, self._device_id = path, config, device_id
         self._parameters = read_parameters(config)
-        self._memory_mib = int(self._parameters.get("gpu_memory_mib", 0))
+        memory_mib = int(self._parameters.get("gpu_memory_mib", 0))
+        self._limit_bytes = memory_mib * _BYTES_PER_MIB
         if device_id is not None:
             ort.preload_dlls(msvc=False)
-            if self._memory_mib:
-                memory.claim(self._memory_mib, int(self._parameters["gpu_memory_limit_mib"]))
-                _bound_memory(device_id, self._memory_mib * _BYTES_PER_MIB)
+            if memory_mib:
+                memory.claim(memory_mib, int(self._parameters["gpu_memory_limit_mib"]))
+                self._share_arena()
 
     def open(self):
         """A session that takes every shape."""
@@ -66,14 +68,23 @@ class Graph:
     def _open(self, options):
         if self._device_id is None:
             return ort.InferenceSession(self._path, options, providers=[CPU])
-        if self._memory_mib:
+        if self._limit_bytes:
             options.add_session_config_entry("session.use_env_allocators", "1")
-        cuda = (CUDA, cuda_options(self._parameters, self._device_id))
+        cuda = (CUDA, cuda_options(self._parameters, self._device_id, self._limit_bytes))
         session = ort.InferenceSession(self._path, options, providers=[cuda])
         session.disable_fallback()  # which would go on with the CPU, and say nothing
         if session.get_providers()[0] != CUDA:
             raise RuntimeError("ONNX Runtime cannot use the GPU; `immich-triton doctor` says what is missing")
         return session
+
+    def _share_arena(self):
+        """All sessions of this process have one arena with one limit: what one has freed, the next can have."""
+        where = ort.OrtMemoryInfo(
+            "Cuda", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, self._device_id, ort.OrtMemType.DEFAULT
+        )
+        arena = ort.OrtArenaCfg({"max_mem": self._limit_bytes, "arena_extend_strategy": _AS_REQUESTED})
+        options = cuda_options(self._parameters, self._device_id, self._limit_bytes)
+        ort.create_and_register_allocator_v2(CUDA, where, options, arena)
 
     def _check(self, session):
         tensors = {tensor.name: tensor for tensor in (*session.get_inputs(), *session.get_outputs())}
@@ -110,14 +121,3 @@ class Graph:
 
 def _dims(tensor):
     return [int(size) for size in tensor["dims"]]
-
-
-def _bound_memory(device_id, limit_bytes):
-    """All sessions of this process share one limit: what one has freed, the next can have."""
-    where = ort.OrtMemoryInfo(
-        "Cuda", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, device_id, ort.OrtMemType.DEFAULT
-    )
-    as_requested = 1
-    arena = ort.OrtArenaCfg({"max_mem": limit_bytes, "arena_extend_strategy": as_requested})
-    options = {"device_id": str(device_id), "gpu_mem_limit": str(limit_bytes)}
-    ort.create_and_register_allocator_v2(CUDA, where, options, arena)

@@ -31,7 +31,7 @@ class TritonPythonModel:
         self._batched = self._config["max_batch_size"] > 0
         try:
             graph = Graph(path, self._config, int(args["model_instance_device_id"]) if gpu else None)
-        except memory.TooLittle as error:
+        except (memory.TooLittle, RuntimeError) as error:  # the latter: ONNX Runtime finds no CUDA
             raise pb_utils.TritonModelException(str(error)) from error
         sizes = [int(size) for size in self._parameters.get("batch_sizes", "").split(",") if size]
         self._runner = self._plans(graph, sizes) if gpu or sizes else self._lanes(graph)

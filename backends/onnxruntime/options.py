@@ -48,10 +48,11 @@ def session_options(config, gpu):
     return options
 
 
-def cuda_options(parameters, device_id):
+def cuda_options(parameters, device_id, limit_bytes):
     """The options of CUDA's provider."""
     asked = {name: parameters[name] for name in CUDA_OPTIONS if name in parameters}
-    return {"device_id": str(device_id), **asked}
+    limit = {"gpu_mem_limit": str(limit_bytes)} if limit_bytes else {}
+    return {"device_id": str(device_id), **limit, **asked}
 
 
 def take_priority(config):
