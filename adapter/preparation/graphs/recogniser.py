@@ -12,11 +12,12 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from adapter.preparation.graphs import samples
+from adapter.preparation.graphs.affine import normalise_channels
 from adapter.preparation.graphs.batching import make_batch_dynamic
 from adapter.preparation.graphs.file import RewriteError, opset_of, read, write
 from adapter.preparation.graphs.pixels import (
@@ -72,15 +73,15 @@ def write_recognizer(source: Path, target: Path, how: Normalisation) -> int | No
     Raises:
         RewriteError, ProofFailed: it is no recogniser of lines, or reads others in the new form.
     """
-    model = read(source)
-    lines = [_line(text, width) for text, width in _SAMPLES.items()]
+    model = normalise_channels(read(source))
+    lines = [samples.written(text, LINE_HEIGHT_PX, width) for text, width in _SAMPLES.items()]
     answers = run_each(source, [_as_source_takes_it(line, model, how) for line in lines])
     expected = [_likeliest(answer) for answer in answers]
     _require_contrast(expected)
     write(_choose_likeliest(_fold_lines(make_batch_dynamic(model), how)), target, source)
-    samples = [{PIXELS: _padded(line, 200), WIDTHS: np.array([line.shape[1]], np.int32)} for line in lines]
-    require_same(expected, run_each(target, samples), "alone")
-    require_same(expected, run_together(target, samples), f"in a batch of {len(samples)}")
+    feeds = [{PIXELS: _padded(line, 200), WIDTHS: np.array([line.shape[1]], np.int32)} for line in lines]
+    require_same(expected, run_each(target, feeds), "alone")
+    require_same(expected, run_together(target, feeds), f"in a batch of {len(feeds)}")
     return _classes(answers[0])
 
 
@@ -216,13 +217,6 @@ def _as_source_takes_it(line: Array, model: onnx.ModelProto, how: Normalisation)
 def _padded(line: Array, level: int) -> Array:
     room = max(_SAMPLES.values()) - line.shape[1]
     return np.pad(line, [(0, 0), (0, room), (0, 0)], constant_values=level)
-
-
-def _line(text: str, width: int) -> Array:
-    """Dark text on a light ground, uint8 (48, width, 3)."""
-    ground = np.full((LINE_HEIGHT_PX, width, 3), 230, np.uint8)
-    ink = cv2.putText(ground, text, (6, 34), cv2.FONT_HERSHEY_SIMPLEX, 1, (13, 20, 40), 2, cv2.LINE_AA)
-    return np.asarray(ink, np.uint8)
 
 
 def _constant(name: str, value: Array) -> onnx.NodeProto:

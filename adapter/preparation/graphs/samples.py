@@ -1,5 +1,6 @@
 """Made-up inputs that a rewritten graph is proven with: always the same, all different from each other."""
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,6 +26,14 @@ def pictures(height: int, width: int, count: int = COUNT) -> list[NDArray[np.uin
     """Soft coloured fields with grain, each (height, width, 3), uint8, RGB: nearer to photos than noise is."""
     cells = enumerate(_CELLS[:count])
     return [_picture(np.random.default_rng(seed), side, height, width) for seed, side in cells]
+
+
+def written(text: str, height: int, width: int) -> NDArray[np.uint8]:
+    """A page with a text in dark on a light ground, over and over, 48 px a line: (height, width, 3), uint8, RGB."""
+    page = np.full((height, width, 3), 230, np.uint8)
+    for baseline in range(34, height, 48):
+        cv2.putText(page, text, (6, baseline), cv2.FONT_HERSHEY_SIMPLEX, 1, (13, 20, 40), 2, cv2.LINE_AA)
+    return page
 
 
 def _picture(rng: np.random.Generator, cells: int, height: int, width: int) -> NDArray[np.uint8]:

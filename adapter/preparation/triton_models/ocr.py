@@ -29,6 +29,7 @@ from transforms.ocr_detection import canvases
 from transforms.ocr_recognition import LINE_HEIGHT_PX, read_characters
 
 SAMPLE_SIZE = 160
+SAMPLE_TEXTS = ("Hello", "17:30 Uhr", "no")
 CHARSET = "charset.txt"
 NORMALISATION = Normalisation((1.0,) * 3, None, scale=None, factor=1 / 127.5, channels="bgr")
 
@@ -77,7 +78,7 @@ def generate_detection(source: Path, name: str, staging: Path, settings: Prepara
         f"{name}.{step}" for step in ("preprocess", "detector", "postprocess")
     )
     recipe = Recipe(
-        [{PIXELS: picture} for picture in samples.pictures(SAMPLE_SIZE, SAMPLE_SIZE)], NORMALISATION
+        [{PIXELS: samples.written(text, SAMPLE_SIZE, SAMPLE_SIZE)} for text in SAMPLE_TEXTS], NORMALISATION
     )
     graph = rewrite(source / "detection" / GRAPH, graph_file(staging, detector), recipe)
     output = _map_of(graph.outputs, skip=0 if graph.batchable else 1)
