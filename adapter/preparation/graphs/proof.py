@@ -75,7 +75,12 @@ def run_together(path: Path, samples: Sequence[Sample], level: Level = Level.ORT
 
 
 def prove(
-    rewritten: Path, samples: Sequence[Sample], expected: Sequence[Answer], *, batched: bool
+    rewritten: Path,
+    samples: Sequence[Sample],
+    expected: Sequence[Answer],
+    *,
+    batched: bool,
+    tolerance: float = SINGLE_TOLERANCE,
 ) -> Interface:
     """Compares a rewritten graph with its source, on the CPU.
 
@@ -83,13 +88,14 @@ def prove(
         samples: items for the rewritten graph, all of the same shapes; three or more where it is `batched`.
         expected: the source's answers to the same items, of `run_each`.
         batched: whether it is to be proven for batches too.
+        tolerance: how far a batch of one may be from the source's answer.
 
     Raises:
         ProofFailed: which output is off, and by how much.
     """
     session = _open(rewritten)
     singles = [_run(session, [sample]) for sample in samples]
-    require_same(expected, singles, "alone")
+    require_same(expected, singles, "alone", tolerance)
     if batched:
         _require_contrast(singles)
         for single, row in zip(singles, _run_together(session, samples), strict=True):
@@ -115,14 +121,16 @@ def prove_sizes(
             require_same(expected, _run_together(session, samples), f"{size}, in a batch of {len(samples)}")
 
 
-def require_same(expected: Sequence[Answer], found: Sequence[Answer], where: str) -> None:
+def require_same(
+    expected: Sequence[Answer], found: Sequence[Answer], where: str, tolerance: float = SINGLE_TOLERANCE
+) -> None:
     """Compares what two graphs answered to the same items one by one.
 
     Raises:
         ProofFailed: which output is off, and by how much.
     """
     for answer, own in zip(expected, found, strict=True):
-        _compare(_with_batch_axis(answer, own), own, SINGLE_TOLERANCE, where)
+        _compare(_with_batch_axis(answer, own), own, tolerance, where)
 
 
 def _open(path: Path, level: Level = Level.ORT_ENABLE_ALL) -> onnxruntime.InferenceSession:

@@ -8,10 +8,20 @@ import numpy as np
 import onnx
 
 from adapter.preparation.config import Tensor
+from adapter.preparation.graphs.affine import normalise_channels
 from adapter.preparation.graphs.batching import make_batch_dynamic, pin_batch
 from adapter.preparation.graphs.file import RewriteError, declared_inputs, read, write
 from adapter.preparation.graphs.pixels import PIXELS, Normalisation, fold_pixels, normalise, takes_pixels
-from adapter.preparation.graphs.proof import Answer, Interface, ProofFailed, Sample, prove, run_each
+from adapter.preparation.graphs.proof import (
+    BATCH_TOLERANCE,
+    SINGLE_TOLERANCE,
+    Answer,
+    Interface,
+    ProofFailed,
+    Sample,
+    prove,
+    run_each,
+)
 from adapter.preparation.graphs.shortening import Shortening, shorten
 
 
@@ -25,11 +35,18 @@ class Recipe:
             normalisation: `{"pixels": uint8 (height, width, 3)}`, RGB.
         normalisation: what is folded into a graph that takes pictures.
         shortening: what a graph of texts is proven with to take short ones, if it shall.
+        moves_factors: whether factors and shifts between convolutions are moved into them. That rounds otherwise, so
+            the answers may differ from the source's as those of a batch may.
     """
 
     samples: Sequence[Sample]
     normalisation: Normalisation | None = None
     shortening: Shortening | None = None
+    moves_factors: bool = False
+
+    @property
+    def tolerance(self) -> float:
+        return BATCH_TOLERANCE if self.moves_factors else SINGLE_TOLERANCE
 
 
 @dataclass(frozen=True)
@@ -104,16 +121,16 @@ def _shortened(source: Path, unproven: Path, rewritten: Rewritten, shortening: S
 
 def _write_batched(source: Path, unproven: Path, recipe: Recipe, answers: Sequence[Answer]) -> Interface:
     write(make_batch_dynamic(_read_folded(source, recipe)), unproven, source)
-    return prove(unproven, recipe.samples, answers, batched=True)
+    return prove(unproven, recipe.samples, answers, batched=True, tolerance=recipe.tolerance)
 
 
 def _write_single(source: Path, unproven: Path, recipe: Recipe, answers: Sequence[Answer]) -> Interface:
     write(pin_batch(_read_folded(source, recipe)), unproven, source)
-    return prove(unproven, recipe.samples, answers, batched=False)
+    return prove(unproven, recipe.samples, answers, batched=False, tolerance=recipe.tolerance)
 
 
 def _read_folded(source: Path, recipe: Recipe) -> onnx.ModelProto:
-    model = read(source)
+    model = normalise_channels(read(source)) if recipe.moves_factors else read(source)
     return fold_pixels(model, recipe.normalisation) if recipe.normalisation else model
 
 
