@@ -47,8 +47,8 @@ def test_all_that_is_wrong_is_named_in_whichever_group_it_is(monkeypatch: pytest
 
 
 def test_models_that_are_to_be_preloaded_are_those_that_requests_ask_for() -> None:
-    chosen = settings.load(preload_clip_textual=["m"], preload_ocr_detection=["LATIN__p"])
-    assert [str(part) for part in chosen.preload] == ["m (clip textual)", "p (ocr detection)"]
+    chosen = settings.load(preload_clip_textual=["m"], preload_ocr_detection=["LATIN__PP-OCRv5_mobile"])
+    assert [str(part) for part in chosen.preload] == ["m (clip textual)", "PP-OCRv5_mobile (ocr detection)"]
 
 
 def test_variables_without_effect_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
