@@ -1,7 +1,6 @@
 """The real service, started once for all tests that want it."""
 
 import inspect
-import json
 import os
 import shutil
 import subprocess
@@ -90,15 +89,6 @@ def server(new_state: NewState, tmp_path_factory: pytest.TempPathFactory) -> Ite
     golden.build_models(models := tmp_path_factory.mktemp("models"))
     with Server(new_state(), models) as running:
         yield running
-
-
-@pytest.fixture(scope="session")
-def golden_cases(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file of the golden cases, as far as this processor can give the original's answers."""
-    file = tmp_path_factory.mktemp("golden") / "cases.json"
-    cases = json.loads((shared / "golden/cases.json").read_text())
-    file.write_text(json.dumps([golden.comparable(case) for case in cases]))
-    return file
 
 
 @pytest.fixture

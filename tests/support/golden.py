@@ -134,19 +134,3 @@ def _is_near(one: Any, other: Any, units: tuple[int, ...], tolerance: float) -> 
 
 def _difference(expected: object, found: object) -> str | None:
     return None if found == expected else f"{found!r}, not {expected!r}"
-
-
-# What of 3.1's answers depends on the processor: without AVX-512 LAPACK ends a homography with other last bits, which
-# move the text scores of level lines.
-HAS_AVX512 = "avx512f" in Path("/proc/cpuinfo").read_text()
-TEXT_SCORE_TOLERANCE = 1e-4 if HAS_AVX512 else 0.1
-"""The largest difference seen without AVX-512 is 0.093."""
-
-
-def comparable(case: dict[str, Any]) -> dict[str, Any]:
-    """A case of `cases.json`, without the text scores where this processor gives others."""
-    if HAS_AVX512 or '"textScore"' not in case["body"]:
-        return case
-    body = json.loads(case["body"])
-    del body["ocr"]["textScore"]
-    return {**case, "body": json.dumps(body)}
