@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 import numpy as np
@@ -19,6 +19,9 @@ from adapter.embedded import free_port
 
 START_TIMEOUT_S = 60
 
+ROUNDS = 10
+
+T = TypeVar("T")
 NewState = Callable[[], Path]
 
 
@@ -112,6 +115,23 @@ class Server:
                 if command and "stub" in command[0]:
                     found[Path(command[1]).parts[-3]] = process
         return found
+
+    def until_batched(self, ask: Callable[[], T], *models: str) -> T:
+        """The answers to requests sent at once, of a round in which two of them met in a batch of each model.
+
+        Whether they meet is up to the machine: there are ten rounds.
+        """
+        for _ in range(ROUNDS):
+            before = [self._saved(model) for model in models]
+            answers = ask()
+            if all(self._saved(model) > then for model, then in zip(models, before, strict=True)):
+                return answers
+        raise AssertionError(f"no two requests met in a batch of {models}")
+
+    def _saved(self, model: str) -> int:
+        """How many runs less there were than requests."""
+        seen = self.statistics(model)
+        return int(seen["inference_stats"]["success"]["count"] - seen["execution_count"])
 
     def statistics(self, model: str) -> dict[str, Any]:
         """Triton's own counters of a model."""

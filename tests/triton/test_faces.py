@@ -19,7 +19,6 @@ from tests.support.server import Server
 pytestmark = pytest.mark.triton
 
 PHOTOS = 32
-ROUNDS = 2
 
 
 def executions(server: Server, step: str) -> int:
@@ -31,39 +30,34 @@ def test_photos_sent_at_once_have_exactly_the_faces_of_photos_sent_alone(server:
     alone = [server.predict(face_entries(), image).json() for image in photos]
     counts = [len(answer["facial-recognition"]) for answer in alone]
     assert counts == [number % (MOST_FACES + 1) for number in range(PHOTOS)]
-    before = executions(server, "detection.preprocess")
-    for _ in range(ROUNDS):  # whether two requests meet in a queue is up to the machine
-        with ThreadPoolExecutor(16) as pool:
-            together = list(pool.map(lambda image: server.predict(face_entries(), image).json(), photos))
-        for one, other in zip(alone, together, strict=True):
-            assert_same_faces(one, other)
-    runs = executions(server, "detection.preprocess") - before
-    assert runs < ROUNDS * PHOTOS, "no two photos were decoded in one run"
+    with ThreadPoolExecutor(16) as pool:
+        together = server.until_batched(
+            lambda: list(pool.map(lambda image: server.predict(face_entries(), image).json(), photos)),
+            f"{NAME}.detection.preprocess",
+        )
+    for one, other in zip(alone, together, strict=True):
+        assert_same_faces(one, other)
 
 
 def test_crops_of_several_photos_are_recognised_in_one_batch(server: Server) -> None:
     server.predict(face_entries(), photo(1))
     crops = np.random.default_rng(0).integers(0, 256, (PHOTOS, 3, 112, 112, 3), np.uint8)
-    before = executions(server, "recognition.encoder")
-    alone, together = asyncio.run(recognise(server, crops))
+    alone = [vectors for each in crops for vectors in asyncio.run(recognise(server, each))]
+    together = server.until_batched(
+        lambda: asyncio.run(recognise(server, *crops)), f"{NAME}.recognition.encoder"
+    )
     for one, other in zip(alone, together, strict=True):
         np.testing.assert_allclose(other, one, rtol=1e-5, atol=1e-6)
-    assert executions(server, "recognition.encoder") - before < 2 * PHOTOS, "no two photos met in a batch"
 
 
-async def recognise(server: Server, crops: NDArray[np.uint8]) -> tuple[list[Any], list[Any]]:
-    """The vectors of each photo's crops (3, 112, 112, 3): asked for one after the other, and all at once."""
+async def recognise(server: Server, *photos: NDArray[np.uint8]) -> list[Any]:
+    """The vectors of each photo's crops (3, 112, 112, 3), which are asked for at once."""
     triton = Triton(server.triton_url, timeout_s=60)
-
-    async def ask(each: NDArray[np.uint8]) -> Any:
-        return (await triton.infer(f"{NAME}.recognition", {"crops": each}))["embedding"]
-
     try:
-        alone = [await ask(each) for each in crops]
-        together = await asyncio.gather(*map(ask, crops))
+        answers = [triton.infer(f"{NAME}.recognition", {"crops": crops}) for crops in photos]
+        return [answer["embedding"] for answer in await asyncio.gather(*answers)]
     finally:
         await triton.close()
-    return alone, together
 
 
 def assert_same_faces(one: dict[str, Any], other: dict[str, Any]) -> None:
