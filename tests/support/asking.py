@@ -51,5 +51,3 @@ EVERYTHING: list[tuple[dict[str, Any], dict[str, Any]]] = [
     *([(ocr_entries(), {"image": encode(draw_letter(), "JPEG")})] if ocr.is_installed() else []),
 ]
 """One request of each kind: entries and payload."""
-STEPS = 14 if ocr.is_installed() else 8
-"""Triton's models that answer them, each in a process of its own; ensembles have none."""

@@ -133,6 +133,11 @@ class Server:
         seen = self.statistics(model)
         return int(seen["inference_stats"]["success"]["count"] - seen["execution_count"])
 
+    def steps(self) -> set[str]:
+        """The prepared models that a process of their own serves: all but ensembles."""
+        configs = self.log.parent.glob("model_repository/*/config.pbtxt")
+        return {path.parent.name for path in configs if "ensemble_scheduling" not in path.read_text()}
+
     def statistics(self, model: str) -> dict[str, Any]:
         """Triton's own counters of a model."""
         answer = httpx.get(f"{self.triton_url}/v2/models/{model}/stats").json()
