@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-import numpy as np
 import typer
 from numpy.typing import NDArray
 from rich.console import Console
@@ -34,6 +33,7 @@ from demo.models import clip as demo_clip
 from demo.models import face_graphs as demo_faces
 from demo.models import ocr as demo_ocr
 from demo.show.page import draw_letter
+from transforms.ocr_recognition import run_width, scale_line
 
 QUICK = ("--measurement-interval", "2000", "--stability-percentage", "50", "--max-trials", "10")
 """Three windows of two seconds that differ by no more than half: its own defaults take minutes for a slow model."""
@@ -142,6 +142,7 @@ def _raw(array: NDArray[Any]) -> dict[str, object]:
 
 
 _LINE = draw_letter()[50:110, :1000]
+_SCALED = scale_line(_LINE, run_width(_LINE.shape[0], _LINE.shape[1]))
 INPUTS: dict[tuple[TaskName, TypeName], tuple[Kind, dict[str, object]]] = {
     (TaskName.CLIP, TypeName.VISUAL): (Kind.PICTURES, {}),
     (TaskName.CLIP, TypeName.TEXTUAL): (Kind.TEXTS, {}),
@@ -152,11 +153,11 @@ INPUTS: dict[tuple[TaskName, TypeName], tuple[Kind, dict[str, object]]] = {
     ),
     (TaskName.OCR, TypeName.DETECTION): (
         Kind.PAGES,
-        {"min_score": [0.5], "max_resolution": [736], "score_mode": _element(b"fast")},
+        {"min_score": [0.5], "max_resolution": [736]},
     ),
     (TaskName.OCR, TypeName.RECOGNITION): (
         Kind.PAGES,
-        {"crops": _raw(_LINE.ravel()), "crop_sizes": _raw(np.array([_LINE.shape[:2]], np.int32))},
+        {"lines": _raw(_SCALED), "widths": [_SCALED.shape[1]]},
     ),
 }
 """What each public model is asked: pictures of this kind, with these other tensors."""
