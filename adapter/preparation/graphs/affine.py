@@ -14,6 +14,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper, shape_inference
 
 from adapter.preparation.graphs.file import opset_of
+from adapter.preparation.graphs.nodes import constant, replace_nodes
 
 _FIRST_OPSET = 9
 """Since when a BatchNormalization is always one by channel."""
@@ -49,8 +50,7 @@ def normalise_channels(model: onnx.ModelProto) -> onnx.ModelProto:
                 else [node]
             )
         ]
-        del model.graph.node[:]
-        model.graph.node.extend(replaced)
+        replace_nodes(model.graph, replaced)
     return model
 
 
@@ -112,7 +112,7 @@ def _channels(model: onnx.ModelProto) -> Mapping[str, int]:
 def _normalisation(
     product: onnx.NodeProto, total: onnx.NodeProto, numbers: Numbers, channels: Mapping[str, int]
 ) -> Nodes:
-    """What does the same as both nodes. Its weights are nodes: old graphs allow no bare initializers."""
+    """What does the same as both nodes."""
     (source,) = (name for name in product.input if name not in numbers)
     (factor,), (shift,) = (
         [numbers[name] for name in node.input if name in numbers] for node in (product, total)
@@ -121,10 +121,7 @@ def _normalisation(
     weights = {"scale": factor, "shift": shift, "mean": 0.0, "variance": 1.0}
     names = {part: f"affine/{output}/{part}" for part in weights}
     constants = [
-        helper.make_node(
-            "Constant", [], [names[part]], value=numpy_helper.from_array(np.full(count, number, np.float32))
-        )
-        for part, number in weights.items()
+        constant(names[part], np.full(count, number, np.float32)) for part, number in weights.items()
     ]
     inputs = [source, *names.values()]
     return [*constants, helper.make_node("BatchNormalization", inputs, [output], epsilon=0.0)]

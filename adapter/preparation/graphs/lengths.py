@@ -1,6 +1,6 @@
 """Text graphs that were exported for texts of one length, made to take shorter ones too."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from math import prod
 
 import numpy as np
@@ -8,6 +8,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from adapter.preparation.graphs.file import inputs_of
+from adapter.preparation.graphs.nodes import constant, replace_nodes
 
 LENGTH = "length"
 """What the variable axis is called in the graph."""
@@ -36,8 +37,8 @@ def make_length_dynamic(model: onnx.ModelProto, length: int) -> onnx.ModelProto:
     for node in rest:
         node.input[:] = [fitted[name][-1].output[0] if name in fitted else name for name in node.input]
     measured = _measure(inputs_of(model)[0].name)
-    del graph.node[:], graph.value_info[:]
-    graph.node.extend([*first, *measured, *(node for nodes in fitted.values() for node in nodes), *rest])
+    replace_nodes(graph, [*first, *measured, *(node for nodes in fitted.values() for node in nodes), *rest])
+    del graph.value_info[:]
     for value in inputs_of(model):
         value.type.tensor_type.shape.dim[1].dim_param = LENGTH
     return model
@@ -76,7 +77,7 @@ def _is_shape(table: onnx.TensorProto) -> bool:
 def _put_length(name: str, where: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> list[onnx.NodeProto]:
     flags, result = f"length/{name}/flags", f"length/{name}"
     return [
-        helper.make_node("Constant", [], [flags], value=numpy_helper.from_array(where)),
+        constant(flags, where),
         helper.make_node("Where", [flags, SIZE, name], [result]),
     ]
 
@@ -84,8 +85,8 @@ def _put_length(name: str, where: np.ndarray[tuple[int, ...], np.dtype[np.bool_]
 def _cut(name: str, axis: int) -> list[onnx.NodeProto]:
     start, axes, result = (f"length/{name}/{part}" for part in (f"start{axis}", f"axis{axis}", axis))
     return [
-        _integers(start, [0]),
-        _integers(axes, [axis]),
+        constant(start, [0]),
+        constant(axes, [axis]),
         helper.make_node("Slice", [name, start, SIZES, axes], [result]),
     ]
 
@@ -93,12 +94,8 @@ def _cut(name: str, axis: int) -> list[onnx.NodeProto]:
 def _measure(name: str) -> list[onnx.NodeProto]:
     return [
         helper.make_node("Shape", [name], ["length/shape"]),
-        _integers("length/one", 1),
-        _integers("length/ones", [1]),
+        constant("length/one", 1),
+        constant("length/ones", [1]),
         helper.make_node("Gather", ["length/shape", "length/one"], [SIZE]),
         helper.make_node("Gather", ["length/shape", "length/ones"], [SIZES]),
     ]
-
-
-def _integers(name: str, values: Sequence[int] | int) -> onnx.NodeProto:
-    return helper.make_node("Constant", [], [name], value=numpy_helper.from_array(np.array(values, np.int64)))

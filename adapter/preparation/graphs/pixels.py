@@ -2,14 +2,15 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 from adapter.preparation.graphs.file import RewriteError, inputs_of
+from adapter.preparation.graphs.nodes import constant, rename_input, replace_nodes
 
 PIXELS = "pixels"
 _PREFIX = "pixels/"
@@ -60,6 +61,19 @@ def takes_pixels(model: onnx.ModelProto) -> bool:
     return image_input(model).type.tensor_type.elem_type == TensorProto.UINT8
 
 
+def source_input(model: onnx.ModelProto, pixels_rgb: NDArray[np.uint8], how: Normalisation) -> NDArray[Any]:
+    """What a graph as it was published is fed with for a picture (height, width, 3), uint8, RGB.
+
+    Returns:
+        (height, width, 3), uint8, where it takes pixels; else (3, height, width), normalised, of its input's type.
+    """
+    if takes_pixels(model):
+        return pixels_rgb
+    dtype = helper.tensor_dtype_to_np_dtype(image_input(model).type.tensor_type.elem_type)
+    normalised: NDArray[Any] = normalise(pixels_rgb[np.newaxis], how)[0].astype(dtype)
+    return normalised
+
+
 def fold_pixels(model: onnx.ModelProto, how: Normalisation) -> onnx.ModelProto:
     """Replaces a picture input by `pixels`: uint8 (n, height, width, 3), RGB.
 
@@ -82,9 +96,7 @@ def fold_pixels(model: onnx.ModelProto, how: Normalisation) -> onnx.ModelProto:
         nodes = [helper.make_node("Identity", [PIXELS], [image.name])]
     else:
         nodes = list(_normalising_nodes(image, how))
-    later = list(model.graph.node)
-    del model.graph.node[:]
-    model.graph.node.extend([*nodes, *later])
+    replace_nodes(model.graph, [*nodes, *model.graph.node])
     return model
 
 
@@ -117,15 +129,14 @@ def _rename_input(graph: onnx.GraphProto, image: onnx.ValueInfoProto) -> None:
     """Makes the name `pixels` free, where the network has an input of that name."""
     if image.name == PIXELS:
         image.name = _PREFIX + "network"
-        for node in graph.node:
-            node.input[:] = [image.name if name == PIXELS else name for name in node.input]
+        rename_input(graph.node, PIXELS, image.name)
 
 
 def _normalising_nodes(image: onnx.ValueInfoProto, how: Normalisation) -> Iterator[onnx.NodeProto]:
-    """From `pixels` to the network's own input. Constants are nodes: old graphs allow no bare initializers."""
+    """From `pixels` to the network's own input."""
     yield helper.make_node("Transpose", [PIXELS], [here := _PREFIX + "planes"], perm=[0, 3, 1, 2])
     if how.channels == "bgr":
-        yield _constant("order", np.array([2, 1, 0], np.int64))
+        yield constant(_PREFIX + "order", [2, 1, 0])
         yield helper.make_node("Gather", [here, _PREFIX + "order"], [here := _PREFIX + "bgr"], axis=1)
     yield helper.make_node("Cast", [here], [here := _PREFIX + "float"], to=TensorProto.FLOAT)
     for operator, name, value in (
@@ -136,10 +147,6 @@ def _normalising_nodes(image: onnx.ValueInfoProto, how: Normalisation) -> Iterat
     ):
         if value is not None:
             shape = () if isinstance(value, float) else (3, 1, 1)
-            yield _constant(name, np.array(value, np.float32).reshape(shape))
+            yield constant(_PREFIX + name, np.array(value, np.float32).reshape(shape))
             yield helper.make_node(operator, [here, _PREFIX + name], [here := f"{_PREFIX}{operator}_{name}"])
     yield helper.make_node("Cast", [here], [image.name], to=image.type.tensor_type.elem_type)
-
-
-def _constant(name: str, value: NDArray[np.generic]) -> onnx.NodeProto:
-    return helper.make_node("Constant", [], [_PREFIX + name], value=numpy_helper.from_array(value))

@@ -16,7 +16,7 @@ from onnxruntime import GraphOptimizationLevel
 
 from adapter.preparation.graphs import samples
 from adapter.preparation.graphs.file import RewriteError, copy_links, external_locations, read
-from adapter.preparation.graphs.proof import Answer, Sample, run_each, run_together
+from adapter.preparation.graphs.proof import Answer, Sample, Session
 from adapter.preparation.graphs.reduction import halve, is_transformer, quantise, round_to_half
 from adapter.preparation.graphs.rewrite import Rewritten
 from adapter.settings import Precision
@@ -87,17 +87,20 @@ def _reduce(full: Rewritten, graph: Path, items: Sequence[Sample], reduction: Re
     Returns:
         The lowest cosine of a vector to that in float32.
     """
-    runs = (run_each, run_together) if full.batchable else (run_each,)  # int8 is another in a batch
+    ways = (
+        (Session.alone, Session.together) if full.batchable else (Session.alone,)
+    )  # int8 is another in a batch
     output = full.embedding.name
     copy_links(graph)
-    expected = _vectors(run_each(graph, items, reduction.level), output)
+    expected = _vectors(Session(graph, reduction.level).alone(items), output)
     found = []
     with tempfile.TemporaryDirectory(dir=graph.parent) as folder:
         paths = [Path(folder, make.__name__, graph.name) for make in reduction.graphs]
         for path, make in zip(paths, reduction.graphs, strict=True):
             path.parent.mkdir()
             make(graph, path)
-            found += [_vectors(run(path, items, reduction.level), output) for run in runs]
+            session = Session(path, reduction.level)
+            found += [_vectors(answer(session, items), output) for answer in ways]
         lowest = min(_lowest_cosine(expected, vectors) for vectors in found)
         if lowest < reduction.limit:
             raise RewriteError(f"its cosine to fp32 is {_rounded_down(lowest)}, under {reduction.limit}")

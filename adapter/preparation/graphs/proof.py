@@ -55,23 +55,75 @@ class Interface:
     outputs: tuple[Tensor, ...]
 
 
-def run_each(path: Path, samples: Sequence[Sample], level: Level = Level.ORT_ENABLE_ALL) -> list[Answer]:
-    """The answers of a graph to samples given one by one.
+class Session:
+    """A graph on the CPU.
+
+    Args:
+        path: of its file.
+        level: how far the runtime may optimise it.
 
     Raises:
-        ProofFailed: it cannot be run.
+        ProofFailed: it cannot be loaded.
     """
-    session = _open(path, level)
-    return [_run(session, [sample]) for sample in samples]
 
+    def __init__(self, path: Path, level: Level = Level.ORT_ENABLE_ALL) -> None:
+        options = onnxruntime.SessionOptions()
+        options.graph_optimization_level = level
+        options.log_severity_level = _SILENT
+        options.enable_cpu_mem_arena = False
+        try:
+            self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # the runtime's errors have no base class of their own
+            raise ProofFailed(f"ONNX Runtime cannot load {path}: {error}") from error
 
-def run_together(path: Path, samples: Sequence[Sample], level: Level = Level.ORT_ENABLE_ALL) -> list[Answer]:
-    """The answers of a graph to samples given as one batch.
+    def alone(self, samples: Sequence[Sample]) -> list[Answer]:
+        """Its answers to samples given one by one.
 
-    Raises:
-        ProofFailed: it cannot be run, or gives something else than a row for each.
-    """
-    return _run_together(_open(path, level), samples)
+        Raises:
+            ProofFailed: it cannot be run.
+        """
+        return [self._run([sample]) for sample in samples]
+
+    def together(self, samples: Sequence[Sample]) -> list[Answer]:
+        """Its answers to samples given as one batch, each as if it had been given alone.
+
+        Raises:
+            ProofFailed: it cannot be run, or gives something else than a row for each.
+        """
+        answer = self._run(samples)
+        for name, array in answer.items():
+            if array.shape[:1] != (len(samples),):
+                raise ProofFailed(f"{name} has shape {array.shape} for a batch of {len(samples)}")
+        return [{name: array[row : row + 1] for name, array in answer.items()} for row in range(len(samples))]
+
+    def interface(self, sample: Sample, answer: Answer, *, batched: bool) -> Interface:
+        """Its tensors, of the types of a sample and its answer, and of the answer's sizes where the input has one."""
+        skip = 1 if batched else 0
+        inputs = {value.name: _known_dims(value.shape) for value in self._session.get_inputs()}
+        varies = any(-1 in dims[1:] for dims in inputs.values())
+        outputs = {
+            value.name: _known_dims(value.shape) if varies else answer[value.name].shape
+            for value in self._session.get_outputs()
+        }
+        return Interface(
+            tuple(
+                Tensor(name, triton_type(sample[name].dtype), dims[skip:]) for name, dims in inputs.items()
+            ),
+            tuple(
+                Tensor(name, triton_type(answer[name].dtype), dims[skip:]) for name, dims in outputs.items()
+            ),
+        )
+
+    def _run(self, samples: Sequence[Sample]) -> Answer:
+        """The samples as one batch."""
+        feeds = {name: np.stack([sample[name] for sample in samples]) for name in samples[0]}
+        options = onnxruntime.RunOptions()
+        options.log_severity_level = _SILENT
+        try:
+            outputs = self._session.run(None, feeds, options)
+        except Exception as error:  # as above
+            raise ProofFailed(f"ONNX Runtime cannot run a batch of {len(samples)}: {error}") from error
+        return {value.name: array for value, array in zip(self._session.get_outputs(), outputs, strict=True)}
 
 
 def prove(
@@ -86,39 +138,21 @@ def prove(
 
     Args:
         samples: items for the rewritten graph, all of the same shapes; three or more where it is `batched`.
-        expected: the source's answers to the same items, of `run_each`.
+        expected: the source's answers to the same items.
         batched: whether it is to be proven for batches too.
         tolerance: how far a batch of one may be from the source's answer.
 
     Raises:
         ProofFailed: which output is off, and by how much.
     """
-    session = _open(rewritten)
-    singles = [_run(session, [sample]) for sample in samples]
+    session = Session(rewritten)
+    singles = session.alone(samples)
     require_same(expected, singles, "alone", tolerance)
     if batched:
         _require_contrast(singles)
-        for single, row in zip(singles, _run_together(session, samples), strict=True):
+        for single, row in zip(singles, session.together(samples), strict=True):
             _compare(single, row, BATCH_TOLERANCE, f"in a batch of {len(samples)}")
-    return _interface(session, samples[0], singles[0], batched=batched)
-
-
-def prove_sizes(
-    rewritten: Path, groups: Mapping[str, tuple[Sequence[Sample], Sequence[Answer]]], *, batched: bool
-) -> None:
-    """Compares a graph that takes items of several sizes with its source: alone and, if `batched`, in one batch.
-
-    Args:
-        groups: by what a size is called, the items of that size, and what the source answers to the same.
-
-    Raises:
-        ProofFailed: which output is off, and by how much.
-    """
-    session = _open(rewritten)
-    for size, (samples, expected) in groups.items():
-        require_same(expected, [_run(session, [sample]) for sample in samples], f"{size}, alone")
-        if batched:
-            require_same(expected, _run_together(session, samples), f"{size}, in a batch of {len(samples)}")
+    return session.interface(samples[0], singles[0], batched=batched)
 
 
 def require_same(
@@ -131,38 +165,6 @@ def require_same(
     """
     for answer, own in zip(expected, found, strict=True):
         _compare(_with_batch_axis(answer, own), own, tolerance, where)
-
-
-def _open(path: Path, level: Level = Level.ORT_ENABLE_ALL) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = level
-    options.log_severity_level = _SILENT
-    options.enable_cpu_mem_arena = False
-    try:
-        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # the runtime's errors have no base class of their own
-        raise ProofFailed(f"ONNX Runtime cannot load {path}: {error}") from error
-
-
-def _run(session: onnxruntime.InferenceSession, samples: Sequence[Sample]) -> Answer:
-    """The samples as one batch."""
-    feeds = {name: np.stack([sample[name] for sample in samples]) for name in samples[0]}
-    options = onnxruntime.RunOptions()
-    options.log_severity_level = _SILENT
-    try:
-        outputs = session.run(None, feeds, options)
-    except Exception as error:  # as above
-        raise ProofFailed(f"ONNX Runtime cannot run a batch of {len(samples)}: {error}") from error
-    return {output.name: array for output, array in zip(session.get_outputs(), outputs, strict=True)}
-
-
-def _run_together(session: onnxruntime.InferenceSession, samples: Sequence[Sample]) -> list[Answer]:
-    """The samples as one batch, each row as if it had been given alone."""
-    together = _run(session, samples)
-    for name, array in together.items():
-        if array.shape[:1] != (len(samples),):
-            raise ProofFailed(f"{name} has shape {array.shape} for a batch of {len(samples)}")
-    return [{name: array[row : row + 1] for name, array in together.items()} for row in range(len(samples))]
 
 
 def _with_batch_axis(answer: Answer, like: Answer) -> Answer:
@@ -208,22 +210,6 @@ def _require_contrast(singles: Sequence[Answer]) -> None:
                 raise ProofFailed(
                     f"{name} is the same for different samples, so its rows cannot be told apart"
                 )
-
-
-def _interface(
-    session: onnxruntime.InferenceSession, sample: Sample, answer: Answer, *, batched: bool
-) -> Interface:
-    skip = 1 if batched else 0
-    inputs = {value.name: _known_dims(value.shape) for value in session.get_inputs()}
-    varies = any(-1 in dims[1:] for dims in inputs.values())
-    outputs = {
-        value.name: _known_dims(value.shape) if varies else answer[value.name].shape
-        for value in session.get_outputs()
-    }
-    return Interface(
-        tuple(Tensor(name, triton_type(sample[name].dtype), dims[skip:]) for name, dims in inputs.items()),
-        tuple(Tensor(name, triton_type(answer[name].dtype), dims[skip:]) for name, dims in outputs.items()),
-    )
 
 
 def _known_dims(shape: Sequence[Any]) -> tuple[int, ...]:

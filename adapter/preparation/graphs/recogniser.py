@@ -10,22 +10,22 @@ pixels ─[planes, BGR, normalise]→ lines ─[mask]→ network ─[likeliest c
 from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 from adapter.preparation.graphs import samples
 from adapter.preparation.graphs.affine import normalise_channels
 from adapter.preparation.graphs.batching import make_batch_dynamic
 from adapter.preparation.graphs.file import RewriteError, opset_of, read, write
+from adapter.preparation.graphs.nodes import constant, rename_input, replace_nodes
 from adapter.preparation.graphs.pixels import (
     PIXELS,
     Normalisation,
     fold_pixels,
     image_input,
-    normalise,
+    source_input,
     takes_pixels,
 )
 from adapter.preparation.graphs.proof import (
@@ -34,10 +34,9 @@ from adapter.preparation.graphs.proof import (
     Answer,
     Array,
     ProofFailed,
+    Session,
     difference,
     require_same,
-    run_each,
-    run_together,
 )
 from transforms.ocr_recognition import LINE_HEIGHT_PX
 
@@ -75,13 +74,14 @@ def write_recognizer(source: Path, target: Path, how: Normalisation) -> int | No
     """
     model = normalise_channels(read(source))
     lines = [samples.written(text, LINE_HEIGHT_PX, width) for text, width in _SAMPLES.items()]
-    answers = run_each(source, [_as_source_takes_it(line, model, how) for line in lines])
+    answers = Session(source).alone([_as_source_takes_it(line, model, how) for line in lines])
     expected = [_likeliest(answer) for answer in answers]
     _require_contrast(expected)
     write(_choose_likeliest(_fold_lines(make_batch_dynamic(model), how)), target, source)
-    feeds = [{PIXELS: _padded(line, 200), WIDTHS: np.array([line.shape[1]], np.int32)} for line in lines]
-    require_same(expected, run_each(target, feeds), "alone")
-    require_same(expected, run_together(target, feeds), f"in a batch of {len(feeds)}")
+    feeds = [{PIXELS: _padded(line, 1, 200), WIDTHS: np.array([line.shape[1]], np.int32)} for line in lines]
+    rewritten = Session(target)
+    require_same(expected, rewritten.alone(feeds), "alone")
+    require_same(expected, rewritten.together(feeds), f"in a batch of {len(feeds)}")
     return _classes(answers[0])
 
 
@@ -89,11 +89,9 @@ def _fold_lines(model: onnx.ModelProto, how: Normalisation) -> onnx.ModelProto:
     """Replaces the input by `pixels` and `widths`."""
     image = image_input(model)
     masked = "widths/masked"
-    for node in model.graph.node:
-        node.input[:] = [masked if name == image.name else name for name in node.input]
-    later = list(model.graph.node)
-    del model.graph.node[:]
-    model.graph.node.extend([*_masking_nodes(image, masked, newer=takes_pixels(model)), *later])
+    rename_input(model.graph.node, image.name, masked)
+    nodes = _masking_nodes(image, masked, newer=takes_pixels(model))
+    replace_nodes(model.graph, [*nodes, *model.graph.node])
     folded = fold_pixels(model, how)
     folded.graph.input.append(helper.make_tensor_value_info(WIDTHS, TensorProto.INT32, ["batch", 1]))
     return folded
@@ -104,21 +102,20 @@ def _masking_nodes(image: onnx.ValueInfoProto, masked: str, *, newer: bool) -> l
     axis, fill = (2, GRAY) if newer else (3, 0)
     kind = helper.tensor_dtype_to_np_dtype(image.type.tensor_type.elem_type)
     across = [-1 if place == axis else 1 for place in range(4)]
+    w = "widths/"
     return [
-        _constant("axis", np.array(axis)),
-        _constant("zero", np.array(0)),
-        _constant("one", np.array(1)),
-        _constant("across", np.array(across)),
-        _constant("down", np.array([-1, 1, 1, 1])),
-        _constant("fill", np.array(fill, kind)),
-        _node("Shape", [image.name], "shape"),
-        _node("Gather", ["widths/shape", "widths/axis"], "longest"),
-        _node("Range", ["widths/zero", "widths/longest", "widths/one"], "columns"),
-        _node("Reshape", ["widths/columns", "widths/across"], "places"),
-        _node("Cast", [WIDTHS], "long", to=TensorProto.INT64),
-        _node("Reshape", ["widths/long", "widths/down"], "ends"),
-        _node("Less", ["widths/places", "widths/ends"], "inside"),
-        helper.make_node("Where", ["widths/inside", image.name, "widths/fill"], [masked]),
+        *(constant(w + "axis", axis), constant(w + "zero", 0), constant(w + "one", 1)),
+        constant(w + "across", across),
+        constant(w + "down", [-1, 1, 1, 1]),
+        constant(w + "fill", np.array(fill, kind)),
+        helper.make_node("Shape", [image.name], [w + "shape"]),
+        helper.make_node("Gather", [w + "shape", w + "axis"], [w + "longest"]),
+        helper.make_node("Range", [w + "zero", w + "longest", w + "one"], [w + "columns"]),
+        helper.make_node("Reshape", [w + "columns", w + "across"], [w + "places"]),
+        helper.make_node("Cast", [WIDTHS], [w + "long"], to=TensorProto.INT64),
+        helper.make_node("Reshape", [w + "long", w + "down"], [w + "ends"]),
+        helper.make_node("Less", [w + "places", w + "ends"], [w + "inside"]),
+        helper.make_node("Where", [w + "inside", image.name, w + "fill"], [masked]),
     ]
 
 
@@ -153,8 +150,8 @@ def _softmax_of_winner(output: str, opset: int) -> list[onnx.NodeProto]:
         *_reduce("ReduceMax", c + "logits", c + "largest", opset, keepdims=1),
         helper.make_node("Sub", [c + "logits", c + "largest"], [c + "ahead"]),
         helper.make_node("Exp", [c + "ahead"], [c + "terms"]),
-        _float(c + "negligible", NEGLIGIBLE),
-        _float(c + "nothing", 0.0),
+        constant(c + "negligible", np.float32(NEGLIGIBLE)),
+        constant(c + "nothing", np.float32(0)),
         helper.make_node("Less", [c + "ahead", c + "negligible"], [c + "left_out"]),
         helper.make_node("Where", [c + "left_out", c + "nothing", c + "terms"], [c + "counted"]),
         *_reduce("ReduceSum", c + "counted", c + "sum", opset, keepdims=0),
@@ -166,7 +163,7 @@ def _reduce(operator: str, source: str, target: str, opset: int, *, keepdims: in
     """Along the classes."""
     if opset < _AXES_AS_INPUT[operator]:
         return [helper.make_node(operator, [source], [target], axes=[2], keepdims=keepdims)]
-    axes = helper.make_node("Constant", [], [f"{target}/axes"], value_ints=[2])
+    axes = constant(f"{target}/axes", [2])
     return [axes, helper.make_node(operator, [source, f"{target}/axes"], [target], keepdims=keepdims)]
 
 
@@ -206,28 +203,11 @@ def _only(answer: Answer) -> tuple[str, Array]:
 
 
 def _as_source_takes_it(line: Array, model: onnx.ModelProto, how: Normalisation) -> dict[str, Array]:
-    image, longest = image_input(model), max(_SAMPLES.values())
-    if takes_pixels(model):
-        return {image.name: _padded(line, GRAY)}
-    values = normalise(line[np.newaxis], how)[0]  # (3, 48, width)
-    padded = np.pad(values, [(0, 0), (0, 0), (0, longest - line.shape[1])])
-    return {image.name: padded.astype(helper.tensor_dtype_to_np_dtype(image.type.tensor_type.elem_type))}
+    taken = source_input(model, line, how)
+    padded = _padded(taken, 1, GRAY) if takes_pixels(model) else _padded(taken, 2, 0)
+    return {image_input(model).name: padded}
 
 
-def _padded(line: Array, level: int) -> Array:
-    room = max(_SAMPLES.values()) - line.shape[1]
-    return np.pad(line, [(0, 0), (0, room), (0, 0)], constant_values=level)
-
-
-def _constant(name: str, value: Array) -> onnx.NodeProto:
-    return helper.make_node("Constant", [], [f"widths/{name}"], value=numpy_helper.from_array(value))
-
-
-def _float(name: str, value: float) -> onnx.NodeProto:
-    return helper.make_node(
-        "Constant", [], [name], value=numpy_helper.from_array(np.array(value, np.float32))
-    )
-
-
-def _node(operator: str, inputs: list[str], output: str, **attributes: Any) -> onnx.NodeProto:
-    return helper.make_node(operator, inputs, [f"widths/{output}"], **attributes)
+def _padded(line: Array, axis: int, level: int) -> Array:
+    room = max(_SAMPLES.values()) - line.shape[axis]
+    return np.pad(line, [(0, room if place == axis else 0) for place in range(3)], constant_values=level)

@@ -11,6 +11,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper, shape_inference
 
 from adapter.preparation.graphs.file import external_locations, read
+from adapter.preparation.graphs.nodes import replace_nodes
 
 LARGEST_HALF = float(np.finfo(np.float16).max)
 
@@ -34,9 +35,7 @@ def round_to_half(source: Path, target: Path) -> None:
     model = _load(source)
     values = (*model.graph.value_info, *model.graph.output)
     floats = {value.name for value in values if value.type.tensor_type.elem_type == TensorProto.FLOAT}
-    nodes = [made for node in model.graph.node for made in _rounded(node, floats)]
-    del model.graph.node[:]
-    model.graph.node.extend(nodes)
+    replace_nodes(model.graph, [made for node in model.graph.node for made in _rounded(node, floats)])
     for tensor in model.graph.initializer:
         if tensor.data_type == TensorProto.FLOAT:
             near = np.clip(numpy_helper.to_array(tensor), -LARGEST_HALF, LARGEST_HALF)
@@ -74,9 +73,7 @@ def _rounded(node: onnx.NodeProto, floats: set[str]) -> Iterator[onnx.NodeProto]
     """The node, and two casts behind each of its float outputs."""
     outputs = [name for name in node.output if name in floats and node.op_type != "Constant"]
     exact = {name: f"{name}/exact" for name in outputs}
-    names = [exact.get(name, name) for name in node.output]
-    del node.output[:]
-    node.output.extend(names)
+    node.output[:] = [exact.get(name, name) for name in node.output]
     yield node
     for name in outputs:
         yield helper.make_node("Cast", [exact[name]], [f"{name}/half"], to=TensorProto.FLOAT16)

@@ -4,14 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import onnx
 
 from adapter.preparation.config import Tensor
 from adapter.preparation.graphs.affine import normalise_channels
 from adapter.preparation.graphs.batching import make_batch_dynamic, pin_batch
-from adapter.preparation.graphs.file import RewriteError, declared_inputs, read, write
-from adapter.preparation.graphs.pixels import PIXELS, Normalisation, fold_pixels, normalise, takes_pixels
+from adapter.preparation.graphs.file import RewriteError, read, write
+from adapter.preparation.graphs.pixels import PIXELS, Normalisation, fold_pixels, image_input, source_input
 from adapter.preparation.graphs.proof import (
     BATCH_TOLERANCE,
     SINGLE_TOLERANCE,
@@ -19,8 +18,8 @@ from adapter.preparation.graphs.proof import (
     Interface,
     ProofFailed,
     Sample,
+    Session,
     prove,
-    run_each,
 )
 from adapter.preparation.graphs.shortening import Shortening, shorten
 
@@ -94,13 +93,13 @@ def rewrite(source: Path, target: Path, recipe: Recipe) -> Rewritten:
         RewriteError: it is no graph, or cannot be brought into the form that the recipe asks for.
         ProofFailed: the source itself cannot be run, or not even the form for single items gives its answers.
     """
-    answers = run_each(source, _source_samples(source, recipe))
+    answers = Session(source).alone(_source_samples(source, recipe))
     unproven = target.with_name(f".{target.name}.unproven")
     try:
         try:
-            interface, why_not = _write_batched(source, unproven, recipe, answers), None
+            interface, why_not = _write(source, unproven, recipe, answers, batched=True), None
         except (RewriteError, ProofFailed) as error:
-            interface, why_not = _write_single(source, unproven, recipe, answers), str(error)
+            interface, why_not = _write(source, unproven, recipe, answers, batched=False), str(error)
         rewritten = Rewritten(interface.inputs, interface.outputs, why_not is None, why_not)
         if recipe.shortening:
             rewritten = _shortened(source, unproven, rewritten, recipe.shortening)
@@ -119,14 +118,12 @@ def _shortened(source: Path, unproven: Path, rewritten: Rewritten, shortening: S
     return replace(rewritten, inputs=tuple(inputs), shortened=True)
 
 
-def _write_batched(source: Path, unproven: Path, recipe: Recipe, answers: Sequence[Answer]) -> Interface:
-    write(make_batch_dynamic(_read_folded(source, recipe)), unproven, source)
-    return prove(unproven, recipe.samples, answers, batched=True, tolerance=recipe.tolerance)
-
-
-def _write_single(source: Path, unproven: Path, recipe: Recipe, answers: Sequence[Answer]) -> Interface:
-    write(pin_batch(_read_folded(source, recipe)), unproven, source)
-    return prove(unproven, recipe.samples, answers, batched=False, tolerance=recipe.tolerance)
+def _write(
+    source: Path, unproven: Path, recipe: Recipe, answers: Sequence[Answer], *, batched: bool
+) -> Interface:
+    form = make_batch_dynamic if batched else pin_batch
+    write(form(_read_folded(source, recipe)), unproven, source)
+    return prove(unproven, recipe.samples, answers, batched=batched, tolerance=recipe.tolerance)
 
 
 def _read_folded(source: Path, recipe: Recipe) -> onnx.ModelProto:
@@ -139,12 +136,5 @@ def _source_samples(source: Path, recipe: Recipe) -> Sequence[Sample]:
     if recipe.normalisation is None:
         return recipe.samples
     model = read(source)
-    is_newer = takes_pixels(model)
-    (image,) = declared_inputs(model)
-    if is_newer:
-        return [{image.name: sample[PIXELS]} for sample in recipe.samples]
-    number = np.float16 if image.type == "FP16" else np.float32
-    return [
-        {image.name: normalise(sample[PIXELS][np.newaxis], recipe.normalisation)[0].astype(number)}
-        for sample in recipe.samples
-    ]
+    name = image_input(model).name
+    return [{name: source_input(model, sample[PIXELS], recipe.normalisation)} for sample in recipe.samples]

@@ -8,7 +8,7 @@ import numpy as np
 
 from adapter.preparation.graphs.file import read, write
 from adapter.preparation.graphs.lengths import make_length_dynamic
-from adapter.preparation.graphs.proof import Sample, prove_sizes, require_same, run_each
+from adapter.preparation.graphs.proof import Sample, Session, require_same
 
 LENGTHS = (10, 20, 40)
 """What texts are padded to, besides the full length: each holds twice as many tokens as the one before.
@@ -66,18 +66,22 @@ def shorten(source: Path, rewritten: Path, shortening: Shortening, *, batched: b
     """
     texts = shortening.texts
     full = len(texts[-1].feed[shortening.ids])
-    found = run_each(source, [*(text.feed for text in texts), *_with_other_ends(shortening)])
-    answers, others = found[: len(texts)], found[len(texts) :]
-    require_same(answers, others, "with other tokens behind the text's end")
-    groups = {}
-    for length in lengths_up_to(full):
-        fitting = [index for index, text in enumerate(texts) if text.count <= length]
-        cut = [{name: row[:length] for name, row in texts[index].feed.items()} for index in fitting]
-        groups[f"at {length} tokens"] = cut, [answers[index] for index in fitting]
+    published = Session(source)
+    answers = published.alone([text.feed for text in texts])
+    require_same(
+        answers, published.alone(_with_other_ends(shortening)), "with other tokens behind the text's end"
+    )
     shortened = rewritten.with_name(f"{rewritten.name}.shortened")
     try:
         write(make_length_dynamic(read(rewritten), full), shortened, rewritten)
-        prove_sizes(shortened, groups, batched=batched)
+        session = Session(shortened)
+        for length in lengths_up_to(full):
+            fitting = [index for index, text in enumerate(texts) if text.count <= length]
+            cut = [{name: row[:length] for name, row in texts[index].feed.items()} for index in fitting]
+            expected = [answers[index] for index in fitting]
+            require_same(expected, session.alone(cut), f"at {length} tokens, alone")
+            if batched:
+                require_same(expected, session.together(cut), f"at {length} tokens, in a batch of {len(cut)}")
         shortened.replace(rewritten)
     finally:
         shortened.unlink(missing_ok=True)

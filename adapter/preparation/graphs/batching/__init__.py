@@ -9,14 +9,14 @@ axis 1, and goes on from there.
 from collections.abc import Iterator, Sequence
 from math import prod
 
-import numpy as np
 import onnx
-from onnx import helper, inliner, numpy_helper
+from onnx import helper, inliner
 
 from adapter.preparation.graphs.batching.builder import COUNT, ROWS, Choice
 from adapter.preparation.graphs.batching.rules import choices
 from adapter.preparation.graphs.batching.trace import Place, Shape, Traced, Tracer, Untraceable, grown, weight
 from adapter.preparation.graphs.file import RewriteError, inputs_of
+from adapter.preparation.graphs.nodes import constant, rename_input, replace_nodes
 
 BATCH = "batch"
 """What the variable axis is called in the graph."""
@@ -69,8 +69,7 @@ def _rewrite(model: onnx.ModelProto) -> None:
         raise RewriteError(f"the outputs {same} are the same whatever goes in")
     for value in model.graph.output:
         nodes += _lead_with_batch(value, known[value.name], nodes)
-    del model.graph.node[:]
-    model.graph.node.extend([*_count_rows(model, nodes), *nodes])
+    replace_nodes(model.graph, [*_count_rows(model, nodes), *nodes])
 
 
 def _known_at_first(model: onnx.ModelProto) -> Known:
@@ -137,19 +136,19 @@ def _gathering_nodes(name: str, ahead: int, behind: int, item: Shape) -> list[on
     """From `batch/<name>/scattered`, which is (ahead, batch, behind), to `name`, which is (batch, *item)."""
     prefix = f"batch/{name}"
     return [
-        _integers(f"{prefix}/scattered_shape", [ahead, -1, behind]),
+        constant(f"{prefix}/scattered_shape", [ahead, -1, behind]),
         helper.make_node(
             "Reshape", [f"{prefix}/scattered", f"{prefix}/scattered_shape"], [f"{prefix}/split"]
         ),
         helper.make_node("Transpose", [f"{prefix}/split"], [f"{prefix}/gathered"], perm=[1, 0, 2]),
-        _integers(f"{prefix}/shape", [-1, *item]),
+        constant(f"{prefix}/shape", [-1, *item]),
         helper.make_node("Reshape", [f"{prefix}/gathered", f"{prefix}/shape"], [name]),
     ]
 
 
 def _rename(old: str, new: str, nodes: Sequence[onnx.NodeProto]) -> None:
+    rename_input(nodes, old, new)
     for node in nodes:
-        node.input[:] = [new if name == old else name for name in node.input]
         node.output[:] = [new if name == old else name for name in node.output]
 
 
@@ -160,7 +159,7 @@ def _count_rows(model: onnx.ModelProto, nodes: Sequence[onnx.NodeProto]) -> list
         return []
     return [
         helper.make_node("Shape", [inputs_of(model)[0].name], ["batch/shape"]),
-        _integers("batch/zeros", [0]),
+        constant("batch/zeros", [0]),
         helper.make_node("Gather", ["batch/shape", "batch/zeros"], [COUNT]),
         *(_number_rows() if ROWS in taken else []),
     ]
@@ -168,15 +167,11 @@ def _count_rows(model: onnx.ModelProto, nodes: Sequence[onnx.NodeProto]) -> list
 
 def _number_rows() -> list[onnx.NodeProto]:
     return [
-        _integers("batch/zero", 0),
-        _integers("batch/step", 1),
+        constant("batch/zero", 0),
+        constant("batch/step", 1),
         helper.make_node("Gather", ["batch/shape", "batch/zero"], ["batch/end"]),
         helper.make_node("Range", ["batch/zero", "batch/end", "batch/step"], [ROWS]),
     ]
-
-
-def _integers(name: str, values: Sequence[int] | int) -> onnx.NodeProto:
-    return helper.make_node("Constant", [], [name], value=numpy_helper.from_array(np.array(values, np.int64)))
 
 
 def _shape(value: onnx.ValueInfoProto) -> Shape:

@@ -16,7 +16,7 @@ from adapter.preparation.graphs.file import (
     read,
     write,
 )
-from adapter.preparation.graphs.proof import difference, run_each
+from adapter.preparation.graphs.proof import Session, difference
 from tests.support.graphs import Graph, save
 
 
@@ -57,7 +57,7 @@ def test_weights_in_a_file_of_their_own_are_linked_and_not_read(tmp_path: Path) 
     write(model, target, source)
     assert (tmp_path / "target/weights.bin").samefile(tmp_path / "source/weights.bin")
     sample = {"x": np.linspace(-1, 1, 64, dtype=np.float32)}
-    assert difference(run_each(source, [sample])[0]["y"], run_each(target, [sample])[0]["y"]) == 0
+    assert difference(Session(source).alone([sample])[0]["y"], Session(target).alone([sample])[0]["y"]) == 0
 
 
 def test_weights_that_are_symbolic_links_as_in_the_hubs_cache_are_followed(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from adapter.preparation.graphs import samples
 from adapter.preparation.graphs.file import RewriteError, read
 from adapter.preparation.graphs.pixels import PIXELS, Normalisation
 from adapter.preparation.graphs.precision import reduce_precision
-from adapter.preparation.graphs.proof import Sample, run_each
+from adapter.preparation.graphs.proof import Sample, Session
 from adapter.preparation.graphs.reduction import halve
 from adapter.preparation.graphs.rewrite import Recipe, Rewritten, rewrite
 from adapter.preparation.repository import prepare
@@ -44,7 +44,7 @@ class Encoder:
 
     def run(self) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
         level = GraphOptimizationLevel.ORT_ENABLE_EXTENDED
-        answers = run_each(self.graph, self.items, level)
+        answers = Session(self.graph, level).alone(self.items)
         return np.concatenate([array for answer in answers for array in answer.values()])
 
     def lowest_cosine(self) -> float:

@@ -13,9 +13,9 @@ from adapter.preparation.graphs.proof import (
     Interface,
     ProofFailed,
     Sample,
+    Session,
     difference,
     prove,
-    run_each,
 )
 from tests.support.graphs import FLOAT, Graph, save
 
@@ -54,7 +54,7 @@ def first_row(g: Graph, y: str) -> str:
 
 
 def prove_against_plain(tmp_path: Path, rewritten: onnx.ModelProto, *, batched: bool = True) -> Interface:
-    expected = run_each(save(network(), tmp_path / "source.onnx"), items())
+    expected = Session(save(network(), tmp_path / "source.onnx")).alone(items())
     return prove(save(rewritten, tmp_path / "rewritten.onnx"), items(), expected, batched=batched)
 
 
@@ -88,12 +88,12 @@ def test_rows_that_take_from_others_are_found(tmp_path: Path, mix: Change) -> No
 def test_what_is_not_finite_fails(tmp_path: Path) -> None:
     broken = save(network(times(np.inf)), tmp_path / "broken.onnx")
     with pytest.raises(ProofFailed, match="y is not finite, alone"):
-        prove(broken, items(), run_each(broken, items()), batched=False)
+        prove(broken, items(), Session(broken).alone(items()), batched=False)
 
 
 def test_samples_with_the_same_answer_prove_nothing_of_a_batch(tmp_path: Path) -> None:
     constant = save(network(times(0)), tmp_path / "constant.onnx")
-    expected = run_each(constant, items())
+    expected = Session(constant).alone(items())
     assert prove(constant, items(), expected, batched=False)
     with pytest.raises(ProofFailed, match="y is the same for different samples"):
         prove(constant, items(), expected, batched=True)
@@ -120,7 +120,7 @@ def test_an_output_that_only_gained_the_batch_axis_is_the_same(tmp_path: Path) -
         g.output("y", [batch, 4] if shape[0] < 0 else [4])
         return g.model()
 
-    expected = run_each(save(flat(1, 4), tmp_path / "source.onnx"), items())
+    expected = Session(save(flat(1, 4), tmp_path / "source.onnx")).alone(items())
     interface = prove(
         save(flat("batch", -1, 4), tmp_path / "rewritten.onnx"), items(), expected, batched=True
     )
@@ -133,7 +133,7 @@ def test_an_output_without_a_row_for_each_item_fails(tmp_path: Path) -> None:
     g.output("y", [1, 4])
     path = save(g.model(), tmp_path / "mean.onnx")
     with pytest.raises(ProofFailed, match=r"y has shape \(1, 4\) for a batch of 3"):
-        prove(path, items(), run_each(path, items()), batched=True)
+        prove(path, items(), Session(path).alone(items()), batched=True)
 
 
 def test_sizes_that_vary_with_the_input_are_told_as_variable(tmp_path: Path) -> None:
@@ -142,24 +142,24 @@ def test_sizes_that_vary_with_the_input_are_told_as_variable(tmp_path: Path) -> 
     g.output("y", ["batch", 3, "width"])
     path = save(g.model(), tmp_path / "wide.onnx")
     samples = [{"x": np.random.default_rng(seed).normal(size=(3, 5)).astype(np.float32)} for seed in range(3)]
-    interface = prove(path, samples, run_each(path, samples), batched=True)
+    interface = prove(path, samples, Session(path).alone(samples), batched=True)
     assert interface.outputs == (Tensor("y", "FP32", (3, -1)),)
 
 
 def test_a_graph_that_cannot_be_loaded_or_run_is_told_by_its_path(tmp_path: Path) -> None:
     (tmp_path / "empty.onnx").write_bytes(b"")
     with pytest.raises(ProofFailed, match=r"cannot load .*empty\.onnx"):
-        run_each(tmp_path / "empty.onnx", items())
+        Session(tmp_path / "empty.onnx").alone(items())
     with pytest.raises(ProofFailed, match="cannot run a batch of 1"):
-        run_each(save(network(), tmp_path / "narrow.onnx"), items(width=7))
+        Session(save(network(), tmp_path / "narrow.onnx")).alone(items(width=7))
 
 
 def test_nothing_is_printed(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     model = network()
     model.graph.initializer.add(name="unused", data_type=FLOAT, dims=[1], float_data=[0.0])
-    run_each(save(model, tmp_path / "model.onnx"), items())
+    Session(save(model, tmp_path / "model.onnx")).alone(items())
     with pytest.raises(ProofFailed):
-        run_each(tmp_path / "model.onnx", items(width=7))
+        Session(tmp_path / "model.onnx").alone(items(width=7))
     assert capfd.readouterr() == ("", "")
 
 

@@ -10,7 +10,7 @@ from adapter.preparation.config import Tensor
 from adapter.preparation.graphs import samples
 from adapter.preparation.graphs.file import read
 from adapter.preparation.graphs.pixels import PIXELS, Normalisation
-from adapter.preparation.graphs.proof import ProofFailed, Sample, run_each
+from adapter.preparation.graphs.proof import ProofFailed, Sample, Session
 from adapter.preparation.graphs.rewrite import Recipe, rewrite
 from tests.support.graphs import (
     Graph,
@@ -81,7 +81,7 @@ def test_a_graph_whose_rows_turn_out_to_mix_keeps_to_single_items(tmp_path: Path
     assert not rewritten.batchable
     assert rewritten.why_not is not None
     assert "y is off by" in rewritten.why_not
-    assert len(run_each(tmp_path / "model.onnx", floats)) == 3
+    assert len(Session(tmp_path / "model.onnx").alone(floats)) == 3
 
 
 def test_a_source_whose_answers_are_not_finite_leaves_nothing(tmp_path: Path) -> None:
