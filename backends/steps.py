@@ -4,6 +4,7 @@ Imported inside Triton's Python stub only.
 """
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -13,6 +14,9 @@ from backends import pictures
 from transforms import InputError
 
 Answer = Callable[["pb_utils.InferenceRequest"], Sequence["pb_utils.Tensor"]]
+
+_THREADS = ThreadPoolExecutor(os.cpu_count())
+"""For work on pictures: Pillow, OpenCV and the kernels go on without the GIL."""
 
 
 def read_parameters(args: dict[str, str]) -> dict[str, str]:
@@ -26,15 +30,15 @@ def read_numbers(text: str, kind: Callable[[str], object] = int):
     return tuple(kind(number) for number in text.split(",") if number)
 
 
-def answer_each(requests, answer: Answer, pool: ThreadPoolExecutor | None = None):
+def answer_each(requests, answer: Answer, *, in_threads: bool = False):
     """One response a request, in order. A request that fails is answered with its own error; the others are not harmed.
 
     Args:
         requests: what `execute` gets.
         answer: makes the output tensors of one request.
-        pool: threads to share the requests out to, for work that releases the GIL.
+        in_threads: whether requests are worked on side by side.
     """
-    run = map if pool is None else pool.map
+    run = _THREADS.map if in_threads else map
     return list(run(lambda request: _respond(request, answer), requests))
 
 

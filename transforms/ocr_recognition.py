@@ -1,7 +1,8 @@
-"""What the lines of text say: cutting them out, giving each its width, and reading the recogniser's answer.
+"""Lines of text as the recogniser sees them: cut out, and each given its width.
 
 pixels, boxes ─[crop_lines]→ crops ─[scale_line]→ lines, each 48 px high ─[pack]→ one tensor
-classes, certainties ─[read_steps]→ texts, scores
+
+What it says of them is read in `transforms.ocr_reading`.
 """
 
 import math
@@ -18,7 +19,6 @@ MIN_WIDTH_PX = 224
 MAX_WIDTH_PX = 2048  # longer lines are squeezed
 ROOM = 1.25  # how much wider than a line its run is, where widths are free
 UPRIGHT_RATIO = 1.5  # crops at least this much higher than wide are turned
-BLANK = ""
 
 
 def crop_lines(pixels: NDArray[np.uint8], boxes: NDArray[np.float32]) -> list[NDArray[np.uint8]]:
@@ -83,56 +83,6 @@ def pack(lines: Sequence[NDArray[np.uint8]]) -> tuple[NDArray[np.uint8], NDArray
     """
     widths = np.array([line.shape[1] for line in lines], np.int32)
     return np.concatenate([np.zeros((LINE_HEIGHT_PX, 0, 3), np.uint8), *lines], axis=1), widths
-
-
-def read_characters(text: str, classes: int | None = None) -> tuple[str, ...]:
-    """The character of each class of a recogniser: the blank first, and a space last if there is a class for it.
-
-    Args:
-        text: the characters, one a line: the graph's metadata key `character`, or a `charset.txt`.
-        classes: how many the graph tells apart, where that is known.
-
-    Returns:
-        As many strings as classes.
-
-    Raises:
-        ValueError: the characters do not account for the classes.
-    """
-    listed = [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")] if text else []
-    for characters in ((BLANK, *listed, " "), (BLANK, *listed)):
-        if listed and classes in (None, len(characters)):
-            return characters
-    raise ValueError(
-        f"the recogniser has {'some' if classes is None else classes} classes, but {len(listed)} characters"
-        f" (with blank and space: {len(listed) + 2})"
-    )
-
-
-def read_steps(
-    classes: NDArray[np.int64], certainties: NDArray[np.float32], characters: Sequence[str]
-) -> tuple[list[str], NDArray[np.float32]]:
-    """Turn steps into texts: repeats merged, then blanks dropped.
-
-    Args:
-        classes: int (n, steps), the likeliest class of each step; 0 is the blank.
-        certainties: float32 (n, steps), 0 to 1, its probability.
-        characters: one for each class, from `read_characters`.
-
-    Returns:
-        n texts, and float32 (n,): the mean probability of each text's characters; 0 for an empty text.
-
-    Raises:
-        ValueError: a probability is not finite.
-
-    Source: Immich 3.3; Graves et al., "Connectionist Temporal Classification" (2006).
-    """
-    if not np.isfinite(certainties).all():
-        raise ValueError("the text recogniser's probabilities are not finite")
-    is_new = np.diff(classes, axis=1, prepend=0) != 0  # a blank at the start is no character either
-    kept = is_new & (classes != 0)
-    texts = ["".join(characters[i] for i in row[keep]) for row, keep in zip(classes, kept, strict=True)]
-    scores = [row[keep].mean() if keep.any() else 0 for row, keep in zip(certainties, kept, strict=True)]
-    return texts, np.array(scores, np.float32)
 
 
 def _upright_sizes(boxes: NDArray[np.float32]) -> NDArray[np.int32]:

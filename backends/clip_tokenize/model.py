@@ -5,7 +5,7 @@ from pathlib import Path
 
 import triton_python_backend_utils as pb_utils
 
-from backends.steps import answer_each, read, read_parameters
+from backends.steps import answer_each, read, read_numbers, read_parameters
 from transforms import InputError
 from transforms.text import Tokenizer
 
@@ -17,7 +17,7 @@ class TritonPythonModel:
             Path(args["model_repository"]) / args["model_version"] / "tokenizer.json",
             pad_token=parameters["pad_token"],
             context_length=int(parameters["context_length"]),
-            buckets=[int(bucket) for bucket in parameters.get("buckets", "").split(",") if bucket],
+            buckets=read_numbers(parameters.get("buckets", "")),
             canonicalize=parameters["canonicalize"] == "true",
             language_prefix=parameters["language_prefix"] == "true",
         )

@@ -1,8 +1,5 @@
 """image ─[decode, letterbox]→ pixels, scale, picture, image_size"""
 
-import os
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
@@ -17,10 +14,9 @@ class TritonPythonModel:
         self._size = int(parameters["size"])
         self._max_pixels = int(parameters["max_pixels"])
         self._pictures = Pictures()
-        self._pool = ThreadPoolExecutor(os.cpu_count())  # Pillow and OpenCV work without the GIL
 
     def execute(self, requests):
-        return answer_each(requests, self._answer, self._pool)
+        return answer_each(requests, self._answer, in_threads=True)
 
     def _answer(self, request):
         picture = images.decode(read_one(request, "image"), self._max_pixels)
@@ -33,5 +29,4 @@ class TritonPythonModel:
         ]
 
     def finalize(self):
-        self._pool.shutdown()
         self._pictures.close()

@@ -6,7 +6,7 @@ import numpy as np
 import triton_python_backend_utils as pb_utils
 
 from backends.steps import answer_each, read, read_parameters
-from transforms.ocr_recognition import read_characters, read_steps
+from transforms.ocr_reading import read_characters, read_steps
 
 
 class TritonPythonModel:

@@ -1,14 +1,12 @@
 """map, content_size, picture, min_score ─[find lines, crop, scale]→ boxes, scores, lines, widths, run_widths"""
 
-import os
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
 from backends.pictures import Pictures
 from backends.steps import answer_each, read, read_numbers, read_one, read_parameters
-from transforms.ocr_detection import can_hold_text, find_lines
+from transforms.ocr_canvas import can_hold_text
+from transforms.ocr_detection import find_lines
 from transforms.ocr_recognition import crop_lines, pack, run_width, scale_line
 
 _NOTHING = np.zeros((32, 32), np.float32)
@@ -18,10 +16,9 @@ class TritonPythonModel:
     def initialize(self, args):
         self._widths = read_numbers(read_parameters(args)["widths"])
         self._pictures = Pictures()
-        self._pool = ThreadPoolExecutor(os.cpu_count())
 
     def execute(self, requests):
-        return answer_each(requests, self._answer, self._pool)
+        return answer_each(requests, self._answer, in_threads=True)
 
     def _answer(self, request):
         picture = self._pictures.fetch(read(request, "picture")[0])
@@ -48,6 +45,3 @@ class TritonPythonModel:
         probabilities = read(request, "map")
         canvas = probabilities.reshape(probabilities.shape[-2:])
         return np.ascontiguousarray(canvas[:rows, :columns], np.float32)
-
-    def finalize(self):
-        self._pool.shutdown()

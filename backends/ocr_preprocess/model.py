@@ -1,7 +1,5 @@
 """image, max_resolution ─[decode, resize, put on a canvas]→ pixels, content_size, picture, image_size"""
 
-import os
-from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 
 import numpy as np
@@ -10,7 +8,7 @@ import triton_python_backend_utils as pb_utils
 from backends.pictures import Pictures
 from backends.steps import answer_each, read_numbers, read_one, read_parameters
 from transforms import images
-from transforms.ocr_detection import MIN_SIDE_PX, can_hold_text, resize_for_detection
+from transforms.ocr_canvas import MIN_SIDE_PX, can_hold_text, resize_for_detection
 
 _BLANK = np.zeros((MIN_SIDE_PX, MIN_SIDE_PX, 3), np.uint8)
 
@@ -21,10 +19,9 @@ class TritonPythonModel:
         self._max_pixels = int(parameters["max_pixels"])
         self._aspects = read_numbers(parameters["canvas_aspects"], Fraction)
         self._pictures = Pictures()
-        self._pool = ThreadPoolExecutor(os.cpu_count())  # Pillow decodes and resizes without the GIL
 
     def execute(self, requests):
-        return answer_each(requests, self._answer, self._pool)
+        return answer_each(requests, self._answer, in_threads=True)
 
     def _answer(self, request):
         picture = images.decode(read_one(request, "image"), self._max_pixels)
@@ -38,5 +35,4 @@ class TritonPythonModel:
         ]
 
     def finalize(self):
-        self._pool.shutdown()
         self._pictures.close()

@@ -33,9 +33,7 @@ class Graph:
 
     def open(self):
         """A session that takes every shape."""
-        session = self._open(session_options(self._config, self._device_id is not None))
-        self._check(session)
-        return session
+        return self._open(session_options(self._config, self._device_id is not None))
 
     def open_for(self, feed):
         """A session for the shapes of this feed alone: those within the graph are worked out ahead."""
@@ -49,7 +47,6 @@ class Graph:
         options = ort.SessionOptions()
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         session = ort.InferenceSession(self._path, options, providers=[CPU])
-        self._check(session)
         self._axes = {tensor.name: tensor.shape for tensor in session.get_inputs()}
 
     def warm_feeds(self, row_counts):
@@ -85,19 +82,6 @@ class Graph:
         arena = ort.OrtArenaCfg({"max_mem": self._limit_bytes, "arena_extend_strategy": _AS_REQUESTED})
         options = cuda_options(self._parameters, self._device_id, self._limit_bytes)
         ort.create_and_register_allocator_v2(CUDA, where, options, arena)
-
-    def _check(self, session):
-        tensors = {tensor.name: tensor for tensor in (*session.get_inputs(), *session.get_outputs())}
-        inputs, outputs = ([tensor["name"] for tensor in self._config[side]] for side in ("input", "output"))
-        if missing := {*inputs, *outputs} - tensors.keys():
-            raise pb_utils.TritonModelException(
-                f"the graph has no tensor {sorted(missing)}; it has {sorted(tensors)}"
-            )
-        fixed = [name for name in inputs if isinstance(tensors[name].shape[0], int)]
-        if self._config["max_batch_size"] > 0 and fixed:
-            raise pb_utils.TritonModelException(
-                f"max_batch_size is over 0, but the batch dimension of input {fixed} is fixed in the graph"
-            )
 
     def _free_dimensions(self, feed):
         """Name → size of each axis that is open in the graph, and that has one size in this feed."""

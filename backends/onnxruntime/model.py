@@ -1,6 +1,6 @@
 """Runs `model.onnx` with the `onnxruntime` package: on a CPU, or on an NVIDIA GPU, as the kind of the instance says.
 
-What a config cannot have, it refuses when the model is loaded.
+The config and the graph are made for each other, and proven, by `adapter/preparation`.
 """
 
 import ctypes
@@ -21,10 +21,7 @@ class TritonPythonModel:
         self._config = json.loads(args["model_config"])
         self._parameters = read_parameters(self._config)
         gpu = args["model_instance_kind"] == "GPU"
-        name = self._config.get("default_model_filename") or "model.onnx"
-        path = Path(args["model_repository"]) / args["model_version"] / name
-        if not path.exists():
-            raise pb_utils.TritonModelException(f"{path} does not exist")
+        path = Path(args["model_repository"]) / args["model_version"] / "model.onnx"
         take_priority(self._config)
         self._inputs = [tensor["name"] for tensor in self._config["input"]]
         self._outputs = [tensor["name"] for tensor in self._config["output"]]
@@ -71,8 +68,7 @@ class TritonPythonModel:
         return pb_utils.InferenceResponse([pb_utils.Tensor(name, array) for name, array in named])
 
     def _lanes(self, graph):
-        apart = self._batched or self._parameters.get("items") == "apart"
-        lanes = session_options(self._config, gpu=False).intra_op_num_threads if apart else 1
+        lanes = session_options(self._config, gpu=False).intra_op_num_threads if self._batched else 1
         return Lanes(graph.open(), self._outputs, lanes, "cpu" in self._parameters.get(SHRINKAGE, ""))
 
     def _plans(self, graph, sizes):

@@ -9,13 +9,7 @@ CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 CUDA_OPTIONS = ("arena_extend_strategy", "cudnn_conv_algo_search", "cudnn_conv_use_max_workspace", "use_tf32")
 """Parameters that go to CUDA's provider as they are."""
 
-_LEVELS = {
-    0: ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
-    -1: ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
-    1: ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
-    2: ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
-}
-_NICE = {"PRIORITY_MAX": 0, "PRIORITY_DEFAULT": 5, "PRIORITY_MIN": 19}
+_NICE = {"PRIORITY_MAX": 0, "PRIORITY_DEFAULT": 5}
 _CPUS = Path("/sys/devices/system/cpu")
 
 
@@ -24,7 +18,7 @@ def read_parameters(config):
 
 
 def session_options(config, gpu):
-    """The fields of config.pbtxt that NVIDIA's own ONNX Runtime backend reads, as options of a session.
+    """The options of a session: fields and parameters are called as NVIDIA's own ONNX Runtime backend calls them.
 
     Source: triton-inference-server/onnxruntime_backend, README, "Model Config Options".
 
@@ -35,13 +29,10 @@ def session_options(config, gpu):
     parameters = read_parameters(config)
     options = ort.SessionOptions()
     options.log_severity_level = 3
-    level = int(config.get("optimization", {}).get("graph", {}).get("level", 0))
-    options.graph_optimization_level = _LEVELS[level]
+    if config.get("optimization", {}).get("graph", {}).get("level"):
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
     options.intra_op_num_threads = int(parameters.get("intra_op_thread_count", 0)) or (1 if gpu else _cores())
     options.inter_op_num_threads = int(parameters.get("inter_op_thread_count", 0))
-    if parameters.get("execution_mode", "0") == "1":
-        options.execution_mode = ort.ExecutionMode.ORT_PARALLEL
-    options.enable_cpu_mem_arena = parameters.get("enable_mem_arena", "1") != "0"
     options.enable_mem_pattern = parameters.get("enable_mem_pattern", "1") != "0"
     # Several models share the cores: a thread that spins while it waits takes them from the others.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")

@@ -16,8 +16,19 @@ FILES = {
     for package in PACKAGES
     for path in (ROOT / package).rglob("*.py")
 }
-HEAVY = {"cv2", "demo", "onnx", "onnxruntime", "pyclipper", "tokenizers"}
-COMMANDS = ("adapter.cli", "adapter.__main__")
+HEAVY = {"PIL", "cv2", "onnx", "onnxruntime", "tokenizers"}
+STEPS = {
+    "clip_preprocess": {"PIL"},
+    "clip_tokenize": {"tokenizers"},
+    "face_preprocess": {"PIL", "cv2"},
+    "face_postprocess": {"cv2"},
+    "ocr_preprocess": {"PIL"},
+    "ocr_postprocess": {"cv2"},
+    "ocr_ctc": set(),
+    "onnxruntime": {"onnxruntime"},
+}
+"""Each step is one or more processes, each of which holds what it imports: OpenCV takes 15 MB."""
+COMMANDS = ("adapter.cli", "adapter.compare", "adapter.__main__")
 BELOW_PREPARATION = ("adapter.environment", "adapter.errors", "adapter.protocol", "adapter.settings")
 
 
@@ -67,7 +78,7 @@ def test_the_service_knows_of_preparation_its_door_only() -> None:
         (module, name)
         for module in service
         for name in imports(module)
-        if is_in(name, "backends", "bench", *HEAVY)
+        if is_in(name, "backends", "bench", "demo", *HEAVY)
     ]
 
 
@@ -90,6 +101,16 @@ def test_no_module_imports_itself_by_way_of_others() -> None:
 
     for module in FILES:
         reach(module, ())
+
+
+@pytest.mark.parametrize(("step", "libraries"), STEPS.items())
+def test_a_step_loads_the_libraries_that_it_works_with(step: str, libraries: set[str]) -> None:
+    reached: set[str] = set()
+    ahead = {f"backends.{step}.model"}
+    while ahead:
+        reached |= ahead
+        ahead = {name for module in ahead & FILES.keys() for name in imports(module)} - reached
+    assert reached & HEAVY == libraries
 
 
 def test_the_process_that_answers_immich_loads_no_onnx_and_no_pixels_of_opencv() -> None:

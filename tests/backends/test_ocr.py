@@ -13,7 +13,8 @@ from bench.pb_utils import InferenceRequest, TritonError
 from tests.support.pictures import noise, png
 from tests.support.step import Step, arrays, committed, fault, texts
 from transforms import ocr_recognition
-from transforms.ocr_detection import find_lines, resize_for_detection
+from transforms.ocr_canvas import resize_for_detection
+from transforms.ocr_detection import find_lines
 
 Load = Callable[..., Step]
 Box = tuple[int, int, int, int]

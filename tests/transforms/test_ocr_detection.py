@@ -11,18 +11,15 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from transforms.ocr_detection import (
+from transforms.ocr_canvas import (
     MAX_CANVAS_PX,
-    MAX_CONTOURS,
-    Lines,
     can_hold_text,
     canvases,
     choose_canvas,
     content_size,
-    find_lines,
-    reading_order,
     resize_for_detection,
 )
+from transforms.ocr_detection import MAX_CONTOURS, Lines, find_lines, reading_order
 
 ASPECTS = (Fraction(1), Fraction(4, 3), Fraction(3, 2), Fraction(16, 9), Fraction(2))
 

@@ -16,8 +16,10 @@ from PIL import Image
 from adapter.preparation.graphs.pixels import normalise
 from adapter.preparation.triton_models.ocr import NORMALISATION
 from tests.support.shared import SHARED
-from transforms.ocr_detection import Lines, find_lines, resize_for_detection
-from transforms.ocr_recognition import crop_lines, read_characters, read_steps, run_width, scale_line
+from transforms.ocr_canvas import resize_for_detection
+from transforms.ocr_detection import Lines, find_lines
+from transforms.ocr_reading import read_characters, read_steps
+from transforms.ocr_recognition import crop_lines, run_width, scale_line
 
 pytestmark = [
     pytest.mark.slow,

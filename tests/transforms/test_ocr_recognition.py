@@ -10,14 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from transforms.ocr_recognition import (
-    crop_lines,
-    pack,
-    read_characters,
-    read_steps,
-    run_width,
-    scale_line,
-)
+from transforms.ocr_reading import read_characters, read_steps
+from transforms.ocr_recognition import crop_lines, pack, run_width, scale_line
 
 CHARACTERS = ("", "a", "b", "c", " ")
 

@@ -25,8 +25,9 @@ from adapter.preparation.triton_models.shared import (
 )
 from adapter.protocol import GRAPH
 from adapter.settings import Device, PreparationSettings
-from transforms.ocr_detection import canvases
-from transforms.ocr_recognition import LINE_HEIGHT_PX, read_characters
+from transforms.ocr_canvas import canvases
+from transforms.ocr_reading import read_characters
+from transforms.ocr_recognition import LINE_HEIGHT_PX
 
 SAMPLE_SIZE = 160
 SAMPLE_TEXTS = ("Hello", "17:30 Uhr", "no")
