@@ -18,7 +18,7 @@ MAX_IOU = 0.4
 MAX_WARPED_PX = 2**15 - 2  # OpenCV warps no picture with a longer side
 
 # Where ArcFace's training put left eye, right eye, nose and corners of the mouth in a crop of 112 px.
-TEMPLATE_SIZE_PX = 112
+CROP_SIZE_PX = 112
 TEMPLATE = np.array(
     [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]],
     dtype=np.float32,
@@ -163,26 +163,22 @@ def suppress(
     return np.array(cv2.dnn.NMSBoxes(boxes_xywh.tolist(), scores.tolist(), 0, max_iou), np.intp)
 
 
-def align(
-    pixels: NDArray[np.uint8], landmarks: NDArray[np.float32], size: int = TEMPLATE_SIZE_PX
-) -> NDArray[np.uint8]:
+def align(pixels: NDArray[np.uint8], landmarks: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Cut faces out upright: eyes, nose and mouth come as near as they can to where ArcFace was trained.
 
     Args:
         pixels: uint8 (h, w, 3), any colour order; the picture at full size.
         landmarks: float32 (n, 5, 2), (x, y) in pixels of the picture, as in `Faces`.
-        size: side of a crop in pixels.
 
     Returns:
-        uint8 (n, size, size, 3) in the picture's colour order; black outside the picture. A crop is all black
+        uint8 (n, 112, 112, 3) in the picture's colour order; black outside the picture. A crop is all black
         if its landmarks define no transform: they lie in one point or are not finite.
 
     Source: insightface, face_align.norm_crop.
     """
-    template = TEMPLATE * np.float32(size / TEMPLATE_SIZE_PX)
-    crops = np.zeros((len(landmarks), size, size, 3), np.uint8)
+    crops = np.zeros((len(landmarks), CROP_SIZE_PX, CROP_SIZE_PX, 3), np.uint8)
     for crop, points in zip(crops, landmarks, strict=True):
-        transform = estimate_similarity(points, template)
+        transform = estimate_similarity(points, TEMPLATE)
         if transform is not None:
             _warp(pixels, transform, crop)
     return crops

@@ -8,7 +8,6 @@ from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from transforms import pillow
 from transforms.resample import Interpolation, Part, resize
@@ -25,18 +24,6 @@ class ResizeMode(StrEnum):
 
 
 def decode(data: bytes, max_pixels: int) -> NDArray[np.uint8]:
-    """Decode an encoded picture: the pixels of `open_rgb(data, max_pixels)`.
-
-    Returns:
-        Read-only array (height, width, 3), uint8, RGB.
-
-    Raises:
-        InputError: as `open_rgb`.
-    """
-    return np.asarray(open_rgb(data, max_pixels), dtype=np.uint8)
-
-
-def open_rgb(data: bytes, max_pixels: int) -> Image.Image:
     """Decode the first frame of an encoded picture to RGB, as Pillow's `convert("RGB")` gives it.
 
     Alpha is dropped, not blended. EXIF orientation is ignored (Pillow itself applies the orientation tag of
@@ -47,14 +34,15 @@ def open_rgb(data: bytes, max_pixels: int) -> Image.Image:
         max_pixels: limit of width * height; checked on the header, before anything is decoded.
 
     Returns:
-        A loaded image of mode RGB.
+        Read-only array (height, width, 3), uint8, RGB.
 
     Raises:
         InputError: empty, not a picture, truncated or corrupt, or over the limit; the message says which.
     """
     with pillow.opened(data, max_pixels) as image:
         image.load()
-        return image if image.mode == "RGB" else image.convert("RGB")
+        rgb = image if image.mode == "RGB" else image.convert("RGB")
+    return np.asarray(rgb, np.uint8)
 
 
 def clip_pixels(

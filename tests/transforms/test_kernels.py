@@ -13,7 +13,7 @@ from PIL import Image
 
 from tests.support.shared import SHARED
 from transforms import InputError, kernels, perspective
-from transforms.images import open_rgb
+from transforms.images import decode
 from transforms.resample import Interpolation, Part, resize
 
 Pixels = NDArray[np.uint8]
@@ -39,10 +39,10 @@ def noise(size: Pair, seed: int = 0) -> Pixels:
     return pixels if seed % 4 else np.where(pixels > 127, 255, 0).astype(np.uint8)
 
 
-def golden_images() -> Iterator[tuple[str, Image.Image]]:
+def golden_images() -> Iterator[tuple[str, Pixels]]:
     for path in GOLDEN:
         with suppress(InputError):  # some are broken on purpose
-            yield path.name, open_rgb(path.read_bytes(), 50_000_000)
+            yield path.name, decode(path.read_bytes(), 50_000_000)
 
 
 def scaled_by_pillow(image: Image.Image, size: Pair, interpolation: Interpolation) -> Pixels:
@@ -72,9 +72,9 @@ class TestResize:
     ) -> None:
         images = list(golden_images())
         assert len(images) > 35
-        for name, image in images:
-            expected = scaled_by_pillow(image, size, interpolation)
-            np.testing.assert_array_equal(resize(np.asarray(image), size, interpolation), expected, name)
+        for name, pixels in images:
+            expected = scaled_by_pillow(Image.fromarray(pixels), size, interpolation)
+            np.testing.assert_array_equal(resize(pixels, size, interpolation), expected, name)
 
     @given(sizes(700), sizes(400), st.sampled_from(Interpolation), st.integers(0, 999))
     @settings(max_examples=200, deadline=None)

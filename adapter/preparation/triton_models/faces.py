@@ -24,12 +24,11 @@ from adapter.preparation.triton_models.shared import (
 )
 from adapter.protocol import GRAPH
 from adapter.settings import Device, PreparationSettings
-from transforms.faces import classify_heads
+from transforms.faces import CROP_SIZE_PX, classify_heads
 
 DETECTOR_SIZE = 640
-CROP_SIZE = 112
 DETECTION = Normalisation((127.5,) * 3, (128.0,) * 3, scale=None, size=(DETECTOR_SIZE, DETECTOR_SIZE))
-RECOGNITION = Normalisation((127.5,) * 3, (127.5,) * 3, scale=None, size=(CROP_SIZE, CROP_SIZE))
+RECOGNITION = Normalisation((127.5,) * 3, (127.5,) * 3, scale=None, size=(CROP_SIZE_PX, CROP_SIZE_PX))
 
 DETECTOR_PLAN = Plan(most=8, working_mib=600, sizes=(1, 2, 8))
 RECOGNISER_SIZES = (1, 4)
@@ -41,7 +40,7 @@ FACES = (
     Tensor("boxes", "FP32", (-1, 4), "face, (x1, y1, x2, y2) in pixels of the picture"),
     Tensor("scores", "FP32", (-1,), "best first"),
     Tensor("landmarks", "FP32", (-1, 5, 2), "face, eyes nose mouth, (x, y)"),
-    Tensor("crops", "UINT8", (-1, CROP_SIZE, CROP_SIZE, 3), "face, height, width, RGB"),
+    Tensor("crops", "UINT8", (-1, CROP_SIZE_PX, CROP_SIZE_PX, 3), "face, height, width, RGB"),
 )
 
 
@@ -105,13 +104,14 @@ def generate_recognition(source: Path, name: str, staging: Path, settings: Prepa
     """The graph, and an ensemble of this one step that gives its tensors their public names."""
     encoder = f"{name}.encoder"
     crops = [
-        {PIXELS: crop} for crop in samples.pictures(CROP_SIZE, CROP_SIZE, sample_count(settings.precision))
+        {PIXELS: crop}
+        for crop in samples.pictures(CROP_SIZE_PX, CROP_SIZE_PX, sample_count(settings.precision))
     ]
     recipe = Recipe(crops[: samples.COUNT], RECOGNITION)
     target = graph_file(staging, encoder)
     full = rewrite(source / "recognition" / GRAPH, target, recipe)
     graph = reduce_precision(full, target, crops, settings.precision)
-    pixels = Tensor(PIXELS, "UINT8", (CROP_SIZE, CROP_SIZE, 3), "height, width, RGB")
+    pixels = Tensor(PIXELS, "UINT8", (CROP_SIZE_PX, CROP_SIZE_PX, 3), "height, width, RGB")
     output = graph.embedding
     limit = settings.max_batch_size_faces
     if settings.device is not Device.GPU:
