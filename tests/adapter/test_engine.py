@@ -6,8 +6,8 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from adapter.engine import BREAKDOWNS, RETRY_S, Engine
-from adapter.errors import BadInput, EngineUnavailable, ModelUnavailable, WrongAnswer
+from adapter.engine import BREAKDOWNS, Engine
+from adapter.errors import BadInput, EngineUnavailable, WrongAnswer
 from adapter.preparation.door import Preparation
 from adapter.protocol import Part, TaskName, TypeName
 from adapter.registry import Registry
@@ -43,9 +43,6 @@ class Stage:
     async def infer(self) -> Arrays:
         return await self.engine.infer(PART, INPUTS)
 
-    async def infer_many(self, count: int) -> list[Any]:
-        return await asyncio.gather(*(self.infer() for _ in range(count)), return_exceptions=True)
-
 
 def dead() -> StubDead:
     return StubDead("Stub process 'm.visual.step_0_0' is not healthy", "m.visual.step")
@@ -79,13 +76,6 @@ class TestAnswers:
         assert caught.value.status == 503
         assert stage.triton.calls == [*LOAD, INFER]
 
-    async def test_a_model_that_cannot_be_had_is_told_as_that(self) -> None:
-        stage = Stage()
-        stage.preparation.faults = [ModelUnavailable("not in the cache folder")]
-        with pytest.raises(ModelUnavailable, match="cache folder"):
-            await stage.infer()
-        assert stage.triton.calls == []
-
 
 class TestBreakdowns:
     @pytest.mark.parametrize(
@@ -114,27 +104,6 @@ class TestBreakdowns:
             await stage.infer()
         assert caught.value.status == 503
         assert stage.triton.calls.count(INFER) == BREAKDOWNS
-
-    async def test_different_breakdowns_in_a_row_are_all_mended(self) -> None:
-        stage = Stage()
-        stage.triton.faults[INFER] = [dead(), Gone("reset"), Unreachable("refused"), NotLoaded("unknown")]
-        assert (await stage.infer())["embedding"].tolist() == [[0.5, -1]]
-        assert stage.triton.calls.count(INFER) == 5
-
-    async def test_a_dead_process_is_replaced_once_for_all_requests_that_meet_it(self) -> None:
-        stage = Stage()
-        await stage.infer()
-        stage.triton.faults[INFER] = [dead() for _ in range(10)]
-        answers = await stage.infer_many(10)
-        assert all(answer["embedding"].tolist() == [[0.5, -1]] for answer in answers)
-        assert stage.triton.calls.count(UNLOAD) == 1
-        assert stage.triton.calls.count("load m.visual") == 2
-
-    async def test_a_request_is_held_however_long_triton_is_away(self) -> None:
-        stage = Stage()
-        stage.triton.faults[INFER] = [Unreachable("connection refused")] * 100
-        assert (await stage.infer())["embedding"].tolist() == [[0.5, -1]]
-        assert asyncio.get_running_loop().time() == pytest.approx(100 * RETRY_S)
 
     @pytest.mark.parametrize("fault", [Unreachable("refused"), NotLoaded("unknown")])
     async def test_what_cannot_be_the_requests_fault_is_not_held_against_it(self, fault: TritonError) -> None:

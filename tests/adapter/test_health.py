@@ -106,14 +106,6 @@ class TestTriton:
             await asyncio.sleep(PROBE_S)
             assert seen.trouble is None
 
-    async def test_what_is_being_loaded_is_told_before_what_is_down(self) -> None:
-        stage = Stage(VISUAL)
-        stage.triton.open.clear()
-        stage.triton.up = [False]
-        async with watched(stage) as seen:
-            await asyncio.sleep(GRACE_S + PROBE_S)
-            assert seen.trouble == "models are being loaded"
-
 
 class TestIdling:
     async def test_idle_models_are_unloaded_at_every_turn_but_preloaded_ones(self) -> None:

@@ -154,11 +154,6 @@ class TestExposed:
         with pytest.raises(SetupError, match=f"127.0.0.1 port {port}: it is taken"):
             asyncio.run(scene())
 
-    def test_two_services_in_one_process_do_not_share_counts(self) -> None:
-        one, other = Metrics(), Metrics()
-        answer(one, PART)
-        assert value(other, "requests_total", task="clip", model="m", status="200") is None
-
 
 def _scrape(port: int) -> bytes:
     with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:

@@ -107,17 +107,8 @@ def test_a_part_without_its_end_is_left_out() -> None:
     assert read(NODE[: -len(BOUNDARY)]) == {"entries": "{}"}
 
 
-def test_of_two_parts_with_one_name_the_last_counts() -> None:
-    parts = part('; name="text"', b"cat"), part('; name="text"', b"dog")
-    assert read(form(*parts)) == {"text": "dog"}
-
-
 def test_text_that_is_not_utf_8_is_read_as_latin_1() -> None:
     assert read(form(part('; name="text"', b"f\xfcr"))) == {"text": "für"}
-
-
-def test_an_empty_body_has_no_fields() -> None:
-    assert read(b"") == {}
 
 
 def test_as_many_files_and_fields_as_allowed_are_read() -> None:

@@ -68,13 +68,6 @@ class TestLoading:
         assert stage.preparation.prepared == [PART, PART]
         assert stage.triton.calls == LOAD * 2
 
-    async def test_a_failed_preparation_is_tried_again_by_the_next_request(self) -> None:
-        stage = Stage()
-        stage.preparation.faults = [ModelUnavailable("the disk is full")]
-        assert type(error_of(await stage.get_many())) is ModelUnavailable
-        assert (await stage.registry.get(PART)).model == "m.visual"
-        assert stage.triton.calls == LOAD
-
     async def test_a_refused_model_is_not_looked_at_again_for_some_time(self) -> None:
         stage = Stage()
         stage.preparation.faults = [ModelRefused("no encoder"), ModelRefused("still none")]
@@ -149,25 +142,6 @@ class TestRecovery:
         await stage.registry.heal(PART, ill, "m.visual.step")
         assert stage.triton.calls == [*LOAD, "unload m.visual.step", *LOAD]
 
-    async def test_a_process_that_dies_twice_is_replaced_twice(self) -> None:
-        stage = Stage()
-        first = await stage.registry.get(PART)
-        second = await stage.registry.heal(PART, first, "m.visual.step")
-        await stage.registry.heal(PART, second, "m.visual.step")
-        assert stage.triton.calls.count("unload m.visual.step") == 2
-
-    async def test_who_asks_while_a_model_is_healed_waits_for_it(self) -> None:
-        stage = Stage()
-        ill = await stage.registry.get(PART)
-        stage.triton.open.clear()
-        healing = asyncio.create_task(stage.registry.heal(PART, ill, "m.visual.step"))
-        await settle()
-        asking = asyncio.create_task(stage.registry.get(PART))
-        await settle()
-        assert not asking.done()
-        stage.triton.open.set()
-        assert await asking is await healing is not ill
-
     @pytest.mark.parametrize("fault", [Gone("refused"), NotLoaded("unknown model")])
     async def test_healing_goes_on_where_there_is_nothing_to_unload(self, fault: TritonError) -> None:
         stage = Stage()
@@ -182,14 +156,6 @@ class TestRecovery:
         stage.triton.faults["unload m.visual.step"] = [TritonError("busy")]
         with pytest.raises(ModelUnavailable, match="busy"):
             await stage.registry.heal(PART, ill, "m.visual.step")
-
-    async def test_a_failed_recovery_is_tried_again_by_the_next_request(self) -> None:
-        stage = Stage()
-        lost = await stage.registry.get(PART)
-        stage.triton.faults["load m.visual"] = [TritonError("out of memory")]
-        with pytest.raises(ModelUnavailable):
-            await stage.registry.reload(PART, lost)
-        assert (await stage.registry.get(PART)).model == "m.visual"
 
 
 class TestIdling:

@@ -32,43 +32,12 @@ class TestPreprocess:
         config.output[0].dims[:] = [SIZE, SIZE, 3]
         return load(config)
 
-    def test_one_bad_picture_fails_only_its_own_request(self, step: Step) -> None:
-        good = [png(20, 30, 1), png(40, 25, 2)]
-        requests = [good[0], b"no picture", good[1], good[0][:-40]]
-        first, bad, second, cut = step.run(*(InferenceRequest(image=texts(data)) for data in requests))
-        np.testing.assert_array_equal(arrays(first)["pixels"], seen(good[0])[None])
-        np.testing.assert_array_equal(arrays(second)["pixels"], seen(good[1])[None])
-        assert fault(bad) == (TritonError.INVALID_ARG, "This is not a picture in a known format.")
-        assert fault(cut) == (TritonError.INVALID_ARG, "The picture is truncated or corrupt.")
-
-    def test_many_requests_are_answered_in_their_order(self, step: Step) -> None:
-        sent = [png(20 + index, 20, index) for index in range(32)]
-        answers = step.run(*(InferenceRequest(image=texts(data)) for data in sent))
-        heights = [int(arrays(answer)["image_size"][0, 0]) for answer in answers]
-        assert heights == list(range(20, 52))
-        for data, answer in zip(sent, answers, strict=True):
-            np.testing.assert_array_equal(arrays(answer)["pixels"][0], seen(data))
-
     def test_a_request_may_hold_several_pictures(self, step: Step) -> None:
         sent = [png(20, 30, 1), png(33, 21, 2), png(16, 16, 3)]
         one, three = step.run(InferenceRequest(image=texts(sent[0])), InferenceRequest(image=texts(*sent)))
         np.testing.assert_array_equal(arrays(one)["pixels"], [seen(sent[0])])
         np.testing.assert_array_equal(arrays(three)["pixels"], [seen(data) for data in sent])
         assert arrays(three)["image_size"].tolist() == [[20, 30], [33, 21], [16, 16]]
-
-    def test_a_cancelled_request_is_not_worked_on(self, step: Step) -> None:
-        bad = InferenceRequest(image=texts(b"no picture"), cancelled=True)
-        cancelled, good = step.run(bad, InferenceRequest(image=texts(png(20, 20))))
-        assert fault(cancelled)[0] == TritonError.CANCELLED
-        assert "pixels" in arrays(good)
-
-    def test_a_picture_over_the_configured_limit_is_refused(self, step: Step) -> None:
-        large, good = step.run(
-            InferenceRequest(image=texts(png(101, 100))), InferenceRequest(image=texts(png(100, 100)))
-        )
-        assert fault(large)[0] == TritonError.INVALID_ARG
-        assert "over the limit of 10000" in fault(large)[1]
-        assert arrays(good)["image_size"].tolist() == [[100, 100]]
 
     def test_resizing_is_as_configured(self, load: Callable[..., Step]) -> None:
         config = committed(
@@ -84,8 +53,8 @@ class TestPreprocess:
         assert (seen(data) != seen(data, "squash", "nearest")).any()
 
 
-def request(text: bytes, language: bytes = b"", *, cancelled: bool = False) -> InferenceRequest:
-    return InferenceRequest(text=texts(text), language=texts(language), cancelled=cancelled)
+def request(text: bytes, language: bytes = b"") -> InferenceRequest:
+    return InferenceRequest(text=texts(text), language=texts(language))
 
 
 class TestTokenize:
@@ -135,23 +104,6 @@ class TestTokenize:
         assert arrays(first)["tokens"].tolist() == [self.ids("a dog")]
         assert arrays(second)["tokens"].tolist() == [self.ids("two")]
 
-    def test_a_request_may_hold_several_texts(self, step: Step) -> None:
-        several = InferenceRequest(text=texts(b"one", b"two"), language=texts(b"", b"de"))
-        answer, single = step.run(several, request(b"two"))
-        assert arrays(answer)["tokens"].tolist() == [self.ids("one"), self.ids("two")]
-        assert arrays(single)["tokens"].tolist() == [self.ids("two")]
-
-    def test_a_cancelled_request_is_answered_as_such(self, step: Step) -> None:
-        cancelled, good = step.run(request(b"a", cancelled=True), request(b"b"))
-        assert fault(cancelled)[0] == TritonError.CANCELLED
-        assert arrays(good)["tokens"].tolist() == [self.ids("b")]
-
-    def test_long_texts_are_cut_to_the_context(self, step: Step) -> None:
-        long, short = step.run(request(b"x" * 500), request(b"x"))
-        assert arrays(long)["tokens"].shape == (1, 77)
-        assert arrays(long)["tokens"][0, -1] == self.ids("")[-1], "the end mark is kept"
-        assert arrays(short)["tokens"].tolist() == [self.ids("x")]
-
     def test_ids_and_mask_of_64_bits_are_given_where_the_graph_takes_them(
         self, load: Callable[..., Step], folder: Path
     ) -> None:
@@ -172,9 +124,3 @@ class TestTokenize:
         german, unknown = prefixed.run(*both)
         assert arrays(german)["tokens"].tolist() == [self.ids("deu_LatnA dog!", 20)]
         assert arrays(unknown)["tokens"].tolist() == [self.ids("A dog!")]
-
-    def test_a_pad_token_that_the_tokenizer_lacks_is_refused_at_load(
-        self, load: Callable[..., Step], folder: Path
-    ) -> None:
-        with pytest.raises(ValueError, match="no token '<pad>'"):
-            load(committed("ViT-B-32__openai.textual.tokenize", pad_token="<pad>"))

@@ -27,19 +27,14 @@ def scalar(value: float, kind: type[np.generic] = np.float32) -> NDArray[np.gene
 class TestPreprocess:
     @pytest.fixture
     def step(self, load: Load) -> Step:
-        return load(committed("PP-OCRv5_mobile.detection.preprocess", max_pixels="40000"))
+        return load(committed("PP-OCRv5_mobile.detection.preprocess"))
 
-    def request(self, data: bytes, max_resolution: int = 96, *, cancelled: bool = False) -> InferenceRequest:
+    def request(self, data: bytes, max_resolution: int = 96) -> InferenceRequest:
         resolution = scalar(max_resolution, np.int32)
-        return InferenceRequest(image=texts(data), max_resolution=resolution, cancelled=cancelled)
+        return InferenceRequest(image=texts(data), max_resolution=resolution)
 
-    def test_one_bad_picture_fails_only_its_own_request(self, step: Step) -> None:
-        first, bad, second = step.run(
-            self.request(png(100, 150, 1)),
-            self.request(png(100, 150, 1)[:99]),
-            self.request(png(160, 120, 2), 64),
-        )
-        assert fault(bad)[0] == TritonError.INVALID_ARG
+    def test_a_picture_is_scaled_as_far_as_its_request_says_and_kept_for_the_lines(self, step: Step) -> None:
+        first, second = step.run(self.request(png(100, 150, 1)), self.request(png(160, 120, 2), 64))
         for answer, pixels, limit in ((first, noise(100, 150, 1), 96), (second, noise(160, 120, 2), 64)):
             found = arrays(answer)
             np.testing.assert_array_equal(found["pixels"], resize_for_detection(pixels, limit)[0][None])
@@ -62,36 +57,12 @@ class TestPreprocess:
         np.testing.assert_array_equal(wide["pixels"][0], expected)
         assert wide["content_size"].tolist() == [list(content)]
 
-    def test_many_requests_are_answered_in_their_order(self, step: Step) -> None:
-        answers = step.run(*(self.request(png(40 + number, 40, number)) for number in range(16)))
-        for number, answer in enumerate(answers):
-            picture = Pictures().fetch(arrays(answer)["picture"][0])
-            np.testing.assert_array_equal(picture, noise(40 + number, 40, number))
-
     def test_a_picture_too_small_for_text_goes_to_the_detector_as_a_blank(self, step: Step) -> None:
         small, other = step.run(self.request(png(31, 200)), self.request(png(32, 200)))
         assert arrays(small)["pixels"].shape == (1, 32, 32, 3)
         assert not arrays(small)["pixels"].any()
         assert arrays(small)["image_size"].tolist() == [[31, 200]]
         assert arrays(other)["pixels"].any()
-
-    def test_several_pictures_in_one_request_are_refused(self, step: Step) -> None:
-        two = InferenceRequest(
-            image=texts(png(40, 40), png(40, 40)), max_resolution=np.full((2, 1), 64, np.int32)
-        )
-        refused, good = step.run(two, self.request(png(40, 40)))
-        assert fault(refused)[0] == TritonError.INVALID_ARG
-        assert arrays(good)["image_size"].tolist() == [[40, 40]]
-
-    def test_a_picture_over_the_configured_limit_is_refused(self, step: Step) -> None:
-        large, good = step.run(self.request(png(201, 200)), self.request(png(200, 200)))
-        assert fault(large)[0] == TritonError.INVALID_ARG
-        assert arrays(good)["image_size"].tolist() == [[200, 200]]
-
-    def test_a_cancelled_request_is_not_worked_on(self, step: Step) -> None:
-        cancelled, good = step.run(self.request(b"", cancelled=True), self.request(png(40, 40)))
-        assert fault(cancelled)[0] == TritonError.CANCELLED
-        assert arrays(good)["image_size"].tolist() == [[40, 40]]
 
 
 class TestPostprocess:
@@ -115,7 +86,6 @@ class TestPostprocess:
         padding: int = 0,
         rank: int = 4,
         kind: type[np.generic] = np.float32,
-        cancelled: bool = False,
     ) -> InferenceRequest:
         height, width = size
         canvas = (height // 32 * 32 or 32, width // 32 * 32)
@@ -123,7 +93,6 @@ class TestPostprocess:
             self.map(*canvas, *boxes), [(0, 0), (0, 0), (0, padding), (0, padding)], constant_values=0.9
         )
         return InferenceRequest(
-            cancelled=cancelled,
             map=padded.reshape(padded.shape[4 - rank :]).astype(kind),
             content_size=np.array([canvas], np.int32),
             picture=Pictures().leave(noise(height, width, seed))[None],
@@ -197,11 +166,6 @@ class TestPostprocess:
         assert arrays(small)["scores"].shape == (1, 0)
         assert arrays(good)["scores"].shape == (1, 1)
 
-    def test_a_cancelled_request_is_answered_as_such(self, step: Step) -> None:
-        cancelled, good = step.run(self.request(cancelled=True), self.request())
-        assert fault(cancelled)[0] == TritonError.CANCELLED
-        assert arrays(good)["scores"].shape == (1, 0)
-
 
 class TestCtc:
     @pytest.fixture
@@ -210,12 +174,10 @@ class TestCtc:
         (tmp_path / "1/charset.txt").write_text("a\nb\nü")
         return load(committed("PP-OCRv5_mobile.recognition.ctc", classes="5"))
 
-    def request(
-        self, classes: list[list[int]], certainty: float = 0.5, *, cancelled: bool = False
-    ) -> InferenceRequest:
+    def request(self, classes: list[list[int]], certainty: float = 0.5) -> InferenceRequest:
         array = np.array(classes, np.int64)
         certainties = np.full(array.shape, certainty, np.float32)
-        return InferenceRequest(classes=array, certainties=certainties, cancelled=cancelled)
+        return InferenceRequest(classes=array, certainties=certainties)
 
     def test_each_request_gets_the_texts_of_its_own_lines(self, step: Step) -> None:
         one, other = step.run(
@@ -233,16 +195,3 @@ class TestCtc:
         bad, good = step.run(self.request(classes, certainty), self.request([[1]]))
         assert fault(bad)[0] == TritonError.INTERNAL, "the picture is not to blame"
         assert arrays(good)["text"].tolist() == [[b"a"]]
-
-    def test_a_cancelled_request_is_answered_as_such(self, step: Step) -> None:
-        cancelled, good = step.run(self.request([[1]], cancelled=True), self.request([[2]]))
-        assert fault(cancelled)[0] == TritonError.CANCELLED
-        assert arrays(good)["text"].tolist() == [[b"b"]]
-
-    def test_another_number_of_classes_than_characters_is_refused_at_load(
-        self, load: Load, tmp_path: Path
-    ) -> None:
-        (tmp_path / "1").mkdir()
-        (tmp_path / "1/charset.txt").write_text("a\nb")
-        with pytest.raises(ValueError, match="5 classes, but 2 characters"):
-            load(committed("PP-OCRv5_mobile.recognition.ctc", classes="5"))
