@@ -11,7 +11,7 @@ from tritonclient.grpc.model_config_pb2 import TYPE_STRING
 from adapter.preparation.repository import prepare
 from adapter.protocol import Part, TaskName, TypeName
 from tests.support import defaults
-from tests.support.configs import container_faults, faults, parse, read_repository
+from tests.support.configs import faults, graph_faults, parse, read_repository
 from tests.support.defaults import preparation_settings
 
 pytestmark = pytest.mark.slow
@@ -41,10 +41,10 @@ class TestGenerated:
             if file := FILES.get(parse(text).backend):
                 assert (repository / folder / "1" / file).stat().st_size, folder
 
-    def test_the_containers_backend_takes_every_graph_with_its_config(self, repository: Path) -> None:
+    def test_every_graph_agrees_with_its_config(self, repository: Path) -> None:
         graphs = sorted(repository.glob("*/1/model.onnx"))
         assert graphs, "there is nothing to check"
-        found = [fault for graph in graphs for fault in container_faults(graph)]
+        found = [fault for graph in graphs for fault in graph_faults(graph)]
         assert found == []
 
     def test_public_models_have_the_tensors_that_callers_know(self, repository: Path) -> None:
@@ -86,7 +86,7 @@ def test_a_model_that_cannot_be_batched_is_wired_up_for_single_items(part: Part,
     configs = read_repository(repository)
     assert {parse(text).max_batch_size for text in configs.values()} == {0}
     assert faults(configs) == []
-    assert [fault for path in repository.glob("*/1/model.onnx") for fault in container_faults(path)] == []
+    assert [fault for path in repository.glob("*/1/model.onnx") for fault in graph_faults(path)] == []
     batched = {name: dims[1:] for name, dims in outputs(configs[prepared.model]).items()}
     assert prepared.outputs == batched
 

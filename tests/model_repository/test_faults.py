@@ -9,7 +9,7 @@ import pytest
 from google.protobuf.text_format import ParseError  # type: ignore[import-untyped]
 
 from adapter.preparation.config import Model, Step, Tensor
-from tests.support.configs import container_faults, faults, parse, rendered
+from tests.support.configs import faults, graph_faults, parse, rendered
 
 IN, HALFWAY, OUT = Tensor("x", "FP32", (3,)), Tensor("y", "FP32", (4, -1)), Tensor("z", "INT64", (1,))
 FIRST = Model("m.first", "", [IN], [HALFWAY], backend="face_preprocess")
@@ -98,8 +98,8 @@ def test_a_config_that_does_not_fit_its_graph_is_found(
     make_repository: Callable[[str], Path], tmp_path: Path, written: str, instead: str
 ) -> None:
     encoder = shutil.copytree(make_repository("defaults") / "ViT-B-32__openai.visual.encoder", tmp_path / "m")
-    assert not [*container_faults(encoder / "1/model.onnx")]
+    assert not graph_faults(encoder / "1/model.onnx")
     text = (encoder / "config.pbtxt").read_text()
     assert written in text
     (encoder / "config.pbtxt").write_text(text.replace(written, instead))
-    assert [*container_faults(encoder / "1/model.onnx")]
+    assert graph_faults(encoder / "1/model.onnx")

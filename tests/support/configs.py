@@ -135,35 +135,34 @@ def _tensors(config: Config, tensors: Any) -> dict[str, Tensor]:
     }
 
 
-def container_faults(graph: Path) -> Iterator[str]:
-    """What the container's C++ backend would refuse of a graph and its config, when it loads the model.
-
-    Source: triton-inference-server/onnxruntime_backend, ValidateInputs, ValidateOutputs and CompareDimsSupported: a
-    variable size of the graph may be fixed in the config for an input, but not for an output.
-    """
+def graph_faults(graph: Path) -> list[str]:
+    """What does not agree between a graph and its config."""
     config = parse((graph.parent.parent / "config.pbtxt").read_text())
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-    inputs = {value.name: value for value in session.get_inputs()}
-    outputs = {value.name: value for value in session.get_outputs()}
-    if inputs.keys() != {tensor.name for tensor in config.input}:
-        yield f"{config.name} takes {sorted(inputs)}"
-    for tensor in config.input:
-        yield from _tensor_faults(config, tensor, inputs[tensor.name], is_exact=False)
-    for tensor in config.output:
-        yield from _tensor_faults(config, tensor, outputs[tensor.name], is_exact=True)
+    said = {**_tensors(config, config.input), **_tensors(config, config.output)}
+    found = {
+        value.name: (
+            ONNX_TYPES[value.type],
+            tuple(size if isinstance(size, int) else -1 for size in value.shape),
+        )
+        for value in (*session.get_inputs(), *session.get_outputs())
+    }
+    free = {
+        value.name for value in session.get_inputs()
+    }  # a config may fix a size that the graph leaves open
+    return [
+        f"{config.name}: {name} is {found.get(name)} in the graph, {said.get(name)} in the config"
+        for name in said.keys() | found.keys()
+        if not _agree(said.get(name), found.get(name), may_fix=name in free)
+    ]
 
 
-def _tensor_faults(config: Config, tensor: Any, value: Any, *, is_exact: bool) -> Iterator[str]:
-    batch = [-1] if config.max_batch_size else []
-    shape = [size if isinstance(size, int) else -1 for size in value.shape]
-    dims = [*batch, *tensor.dims]
-    free = [] if is_exact else [axis for axis, size in enumerate(shape) if size == -1]
-    is_same = len(dims) == len(shape) and all(
-        axis in free or shape[axis] == dims[axis] for axis in range(len(dims))
+def _agree(said: Tensor | None, found: Tensor | None, *, may_fix: bool) -> bool:
+    if said is None or found is None or said[0] != found[0] or len(said[1]) != len(found[1]):
+        return False
+    batch, *_ = zip(said[1], found[1], strict=True)
+    return batch[0] == batch[1] and all(
+        own == size or (may_fix and size == -1) for own, size in zip(said[1], found[1], strict=True)
     )
-    if not is_same or shape[:1] != (batch or shape[:1]):
-        yield f"{config.name}: {tensor.name} is {shape} in the graph, {dims} in the config"
-    if ONNX_TYPES[value.type] != model_config_pb2.DataType.Name(tensor.data_type):
-        yield f"{config.name}: {tensor.name} is {value.type} in the graph"

@@ -92,11 +92,6 @@ def test_a_graph_exported_for_one_item_takes_three(build: Callable[[], onnx.Mode
         assert dims(value)[0] == "batch"
 
 
-def test_a_deep_graph_is_followed_without_detours_in_every_layer() -> None:
-    rewritten = make_batch_dynamic(vision_transformer(layers=24))
-    assert dims(rewritten.graph.output[0]) == ["batch", 24]
-
-
 def test_a_constant_size_that_holds_heads_is_not_taken_for_the_batchs() -> None:
     def build() -> onnx.ModelProto:
         g = Graph()
@@ -136,21 +131,8 @@ def test_a_batch_that_is_variable_already_leaves_the_nodes_as_they_are() -> None
     assert dims(rewritten.graph.output[0]) == ["batch", 2, 4]
 
 
-def test_other_variable_sizes_are_no_obstacle_where_the_batch_is_variable() -> None:
-    g = Graph()
-    g.op("Relu", g.input("x", ["N", 3, "height", "width"]), output="y")
-    g.output("y", ["N", 3, "height", "width"])
-    assert dims(make_batch_dynamic(g.model()).graph.output[0]) == ["batch", 3, "height", "width"]
-
-
 def test_a_batch_declared_variable_over_constants_of_one_is_mended() -> None:
     assert_rows_are_items(vision_transformer(), make_batch_dynamic(vision_transformer(batch="N")))
-
-
-def test_stale_shapes_inside_the_graph_are_dropped() -> None:
-    model = vision_transformer()
-    model.graph.value_info.append(onnx.helper.make_tensor_value_info("t3", TensorProto.FLOAT, [1, 24, 16]))
-    assert not make_batch_dynamic(model).graph.value_info
 
 
 def test_functions_of_the_model_are_written_out() -> None:

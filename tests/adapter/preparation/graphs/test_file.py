@@ -69,12 +69,6 @@ def test_weights_that_are_symbolic_links_as_in_the_hubs_cache_are_followed(tmp_p
     assert not (tmp_path / "target/weights.bin").is_symlink()
 
 
-def test_writing_into_the_sources_folder_keeps_its_weights(tmp_path: Path) -> None:
-    source = save_apart(tmp_path / "source/model.onnx")
-    write(read(source), source.with_name("other.onnx"), source)
-    assert (tmp_path / "source/weights.bin").stat().st_size == 64 * 32 * 4
-
-
 def test_missing_weights_are_named(tmp_path: Path) -> None:
     source = save_apart(tmp_path / "source/model.onnx")
     (tmp_path / "source/weights.bin").unlink()
@@ -129,10 +123,3 @@ def test_inputs_are_told_in_tritons_words_and_weights_are_none_of_them() -> None
     model = perceptron()
     model.graph.input.append(helper.make_tensor_value_info("w0", TensorProto.FLOAT, [64, 32]))
     assert declared_inputs(model) == (Tensor("x", "FP32", (-1, 64)),)
-
-
-def test_a_type_that_triton_does_not_know_is_refused() -> None:
-    g = Graph()
-    g.input("x", [1], TensorProto.COMPLEX64)
-    with pytest.raises(RewriteError, match="complex64"):
-        declared_inputs(g.model())

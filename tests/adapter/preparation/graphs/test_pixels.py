@@ -51,18 +51,6 @@ def test_the_graph_normalises_as_numpy_does_bit_for_bit(how: Normalisation, opse
     np.testing.assert_array_equal(run(model, every_byte()), normalise(every_byte(), how))
 
 
-def test_numpys_normalisation_is_the_plain_formula_in_float32() -> None:
-    pixels = every_byte().astype(np.float32)
-    mean, std = np.array(CLIP.mean, np.float32), np.array(CLIP.std, np.float32)
-    np.testing.assert_array_equal(
-        normalise(every_byte(), CLIP), ((pixels / 255 - mean) / std).transpose(0, 3, 1, 2)
-    )
-    faces = ((pixels - 127.5) / 128).transpose(0, 3, 1, 2)
-    np.testing.assert_array_equal(normalise(every_byte(), SCRFD), faces)
-    blue_first = ((pixels[..., ::-1] / 255 - 0.5) / 0.5).transpose(0, 3, 1, 2)
-    np.testing.assert_array_equal(normalise(every_byte(), OCR), blue_first)
-
-
 def test_a_float16_network_is_normalised_in_float32() -> None:
     model = fold_pixels(network(["n", 3, 16, 32], TensorProto.FLOAT16), CLIP)
     np.testing.assert_array_equal(run(model, every_byte()), normalise(every_byte(), CLIP).astype(np.float16))

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto
 from onnxruntime import GraphOptimizationLevel
 
 from adapter.preparation import manifest
@@ -98,13 +97,6 @@ def test_convolutions_are_halved_but_not_quantised(tmp_path: Path, shared: Path)
     assert noted(encoder.reduce(HALF)) >= 0.999
 
 
-def test_without_a_wish_nothing_changes(tmp_path: Path) -> None:
-    encoder = pictures(save(vision_transformer(), tmp_path / "source/model.onnx"), tmp_path, 16)
-    before = encoder.graph.read_bytes()
-    assert encoder.reduce(Precision.FP32) == encoder.full
-    assert encoder.graph.read_bytes() == before
-
-
 def test_what_overflows_a_float16_is_refused_although_a_cpu_would_compute_it(tmp_path: Path) -> None:
     g = Graph()
     large = g.op("Mul", g.linear(g.input("x", [1, 16]), 16, 16), g.constant(np.array(6e4, np.float32)))
@@ -177,16 +169,3 @@ def test_the_cosine_is_kept_with_what_was_prepared(tmp_path: Path, shared: Path)
     assert [note for note in prepared.notes if note.startswith("int8: cosine to fp32 is 0.99")]
     assert manifest.find(part, source, tmp_path / "models", integers) == prepared
     assert manifest.find(part, source, tmp_path / "models", preparation_settings()) is None
-
-
-def test_integers_go_in_and_floats_come_out_as_before(tmp_path: Path) -> None:
-    g = Graph()
-    x = g.op("Gather", g.weight(50, 24), g.input("text", [1, 7], TensorProto.INT32))
-    g.op("MatMul", g.op("ReduceMean", x, axes=[1], keepdims=0), g.weight(24, 24), output="embedding")
-    g.output("embedding", [1, 24])
-    rng = np.random.default_rng(0)
-    items = [{"text": rng.permutation(50)[:7].astype(np.int32)} for _ in range(samples.MOST)]
-    encoder = Encoder(save(g.model(), tmp_path / "source/model.onnx"), tmp_path, items, None)
-    encoder.reduce(HALF)
-    assert [tensor.type for tensor in (*encoder.full.inputs, *encoder.full.outputs)] == ["INT32", "FP32"]
-    assert encoder.run().dtype == np.float32

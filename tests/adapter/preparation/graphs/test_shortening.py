@@ -11,7 +11,7 @@ from adapter.preparation.manifest import Prepared
 from adapter.preparation.repository import prepare
 from adapter.protocol import Part, TaskName, TypeName
 from tests.support import families
-from tests.support.configs import container_faults, faults, parse, read_repository
+from tests.support.configs import faults, graph_faults, parse, read_repository
 from tests.support.defaults import preparation_settings
 from tests.support.families import TEXT_LENGTH, WIDTH, Files
 from tests.support.graphs import FLOAT, Graph
@@ -35,7 +35,7 @@ class Workshop:
             (self._source / name).write_bytes(content)
         prepared = prepare(PART, self._source, self._repository, preparation_settings())
         assert faults(read_repository(self._repository)) == []
-        assert [*container_faults(self._repository / ENCODER / "1/model.onnx")] == []
+        assert graph_faults(self._repository / ENCODER / "1/model.onnx") == []
         return prepared
 
     def lengths(self) -> tuple[int, str | None]:
