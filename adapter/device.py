@@ -1,14 +1,11 @@
 """Which device models run on. A GPU counts only once a graph has really run on it."""
 
-import ctypes
 import logging
 import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from adapter.errors import SetupError
@@ -17,22 +14,10 @@ from adapter.settings import Device, Precision, Settings
 log = logging.getLogger(__name__)
 
 DRIVER = Path("/proc/driver/nvidia/version")
+QUERY = ("nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader")
 TRIAL_TIMEOUT_S = 120.0
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _REASON = re.compile(r"with error: (.+)|(CUDA failure .+?) ;|(?:Error|Exception): (.+)")
-
-
-@dataclass(frozen=True)
-class Gpu:
-    """What the driver says of the first GPU."""
-
-    name: str
-    driver: str
-    capability: tuple[int, int]
-    memory_mib: int
-
-    def __str__(self) -> str:
-        return f"{self.name} ({self.memory_mib} MiB, driver {self.driver})"
 
 
 class NoGpu(Exception):
@@ -43,51 +28,32 @@ class NoDriver(NoGpu):
     """Nothing here is NVIDIA's."""
 
 
-def find_gpu() -> Gpu:
-    """Asks the driver's own library, NVML.
+def find_gpu() -> str:
+    """What the driver says of the first GPU: its name, memory, and the driver's version.
 
     Raises:
         NoGpu: there is no driver, or it does not answer.
     """
     try:
-        nvml = ctypes.CDLL("libnvidia-ml.so.1")
-    except OSError as error:
+        done = _run(QUERY)
+    except FileNotFoundError:
         if not DRIVER.exists():
             raise NoDriver("there is no NVIDIA driver") from None
-        raise NoGpu(f"an NVIDIA driver is loaded, but its library is not here: {error}") from None
-    with _answering(nvml):
-        return _read_first(nvml)
+        raise NoGpu(f"an NVIDIA driver is loaded, but {QUERY[0]} is not here") from None
+    first = done.stdout.partition("\n")[0].split(", ")
+    if done.returncode or len(first) != QUERY[1].count(",") + 1:
+        raise NoGpu(f"the NVIDIA driver does not answer: {' '.join((done.stdout + done.stderr).split())}")
+    name, memory, driver = first
+    return f"{name} ({memory}, driver {driver})"
 
 
-@contextmanager
-def _answering(nvml: ctypes.CDLL) -> Iterator[None]:
-    _ask(nvml, "nvmlInit_v2")
+def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
     try:
-        yield
-    finally:
-        nvml.nvmlShutdown()
-
-
-def _read_first(nvml: ctypes.CDLL) -> Gpu:
-    count, device = ctypes.c_uint(), ctypes.c_void_p()
-    name, driver = ctypes.create_string_buffer(96), ctypes.create_string_buffer(80)
-    major, minor, memory = ctypes.c_int(), ctypes.c_int(), (ctypes.c_ulonglong * 3)()
-    _ask(nvml, "nvmlSystemGetDriverVersion", driver, 80)
-    _ask(nvml, "nvmlDeviceGetCount_v2", ctypes.byref(count))
-    if not count.value:
-        raise NoGpu(f"driver {driver.value.decode()} sees no GPU")
-    _ask(nvml, "nvmlDeviceGetHandleByIndex_v2", 0, ctypes.byref(device))
-    _ask(nvml, "nvmlDeviceGetName", device, name, 96)
-    _ask(nvml, "nvmlDeviceGetCudaComputeCapability", device, ctypes.byref(major), ctypes.byref(minor))
-    _ask(nvml, "nvmlDeviceGetMemoryInfo", device, memory)
-    capability = (major.value, minor.value)
-    return Gpu(name.value.decode(), driver.value.decode(), capability, memory[0] // 2**20)
-
-
-def _ask(nvml: ctypes.CDLL, function: str, *arguments: object) -> None:
-    if code := getattr(nvml, function)(*arguments):
-        nvml.nvmlErrorString.restype = ctypes.c_char_p
-        raise NoGpu(f"the NVIDIA driver does not answer: {nvml.nvmlErrorString(code).decode()}")
+        return subprocess.run(  # noqa: S603 - the driver's program, and our own
+            command, capture_output=True, text=True, timeout=TRIAL_TIMEOUT_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise NoGpu(f"{' '.join(command)} did not end within {TRIAL_TIMEOUT_S:g} s") from None
 
 
 def try_gpu() -> None:
@@ -96,13 +62,7 @@ def try_gpu() -> None:
     Raises:
         NoGpu: that failed.
     """
-    command = [sys.executable, "-m", "adapter.preparation.trial"]
-    try:
-        done = subprocess.run(  # noqa: S603 - our own program
-            command, capture_output=True, text=True, timeout=TRIAL_TIMEOUT_S, check=False
-        )
-    except subprocess.TimeoutExpired:
-        raise NoGpu(f"a small graph did not end on it within {TRIAL_TIMEOUT_S:g} s") from None
+    done = _run([sys.executable, "-m", "adapter.preparation.trial"])
     if done.returncode:
         raise NoGpu(read_reason(done.stderr) or f"a small graph failed on it ({done.returncode})")
 
@@ -116,7 +76,7 @@ def read_reason(errors: str) -> str:
 
 
 def choose(
-    wanted: Device, find: Callable[[], Gpu] = find_gpu, attempt: Callable[[], None] = try_gpu
+    wanted: Device, find: Callable[[], str] = find_gpu, attempt: Callable[[], None] = try_gpu
 ) -> Device:
     """The device that models are to run on.
 
@@ -125,7 +85,7 @@ def choose(
     """
     if wanted == Device.CPU:
         return wanted
-    found: Gpu | None = None
+    found = ""
     try:
         found = find()
         attempt()
@@ -141,7 +101,7 @@ def choose(
     return Device.GPU
 
 
-def _sentence(found: Gpu | None, reason: NoGpu) -> str:
+def _sentence(found: str, reason: NoGpu) -> str:
     return f"{found} cannot be used: {reason}" if found else str(reason)
 
 

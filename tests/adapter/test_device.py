@@ -2,15 +2,26 @@
 
 import logging
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from adapter.device import Gpu, NoDriver, NoGpu, choose, count_hands, read_reason, settle, try_gpu
+from adapter import device
+from adapter.device import (
+    NoDriver,
+    NoGpu,
+    choose,
+    count_hands,
+    find_gpu,
+    read_reason,
+    settle,
+    try_gpu,
+)
 from adapter.errors import SetupError
 from adapter.settings import Device, Precision, PreparationSettings, Settings, load
 
-CARD = Gpu("NVIDIA GeForce RTX 3060", "580.95.05", (8, 6), 12288)
+CARD = "NVIDIA GeForce RTX 3060 (12288 MiB, driver 580.95.05)"
 GB = 2**30
 
 
@@ -30,7 +41,7 @@ def failing(error: Exception) -> Callable[[], Any]:
     return fail
 
 
-def found() -> Gpu:
+def found() -> str:
     return CARD
 
 
@@ -55,7 +66,7 @@ def test_a_gpu_on_which_a_graph_ran_is_taken() -> None:
     ],
 )
 def test_why_a_gpu_is_not_taken_is_said_and_is_an_error_where_it_was_asked_for(
-    find: Callable[[], Gpu], attempt: Callable[[], None], reason: str, caplog: pytest.LogCaptureFixture
+    find: Callable[[], str], attempt: Callable[[], None], reason: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with pytest.raises(SetupError, match=rf"IMMICH_TRITON_DEVICE=gpu cannot be had: .*{reason}"):
         choose(Device.GPU, find, attempt)
@@ -63,6 +74,30 @@ def test_why_a_gpu_is_not_taken_is_said_and_is_an_error_where_it_was_asked_for(
         assert choose(Device.AUTO, find, attempt) is Device.CPU
     (record,) = caplog.records
     assert record.levelno == (logging.INFO if "no NVIDIA" in reason else logging.WARNING)
+
+
+@pytest.mark.parametrize(
+    ("script", "found"),
+    [
+        ("echo 'NVIDIA GeForce RTX 3060, 12288 MiB, 580.95.05'; echo 'another, 1 MiB, 580.95.05'", CARD),
+        ("echo 'Failed to initialize NVML: Driver/library version mismatch'; exit 18", "version mismatch"),
+        ("echo 'No devices were found'", "No devices"),
+        ("", "no NVIDIA driver"),
+    ],
+)
+def test_the_driver_is_asked_for_the_first_gpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, found: str
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(device, "DRIVER", tmp_path / "version")
+    if script:
+        (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / "nvidia-smi").chmod(0o755)
+    if found == CARD:
+        assert find_gpu() == found
+    else:
+        with pytest.raises(NoGpu, match=found):
+            find_gpu()
 
 
 def test_a_host_without_a_gpu_says_what_the_trial_lacks() -> None:
