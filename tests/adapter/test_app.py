@@ -100,12 +100,6 @@ def test_a_text_goes_to_the_text_model_with_its_language(client: TestClient, eng
     assert (inputs["text"][0, 0], inputs["language"][0, 0]) == (b"ein Hund", b"de")
 
 
-def test_an_image_goes_before_a_text(client: TestClient, engine: FakeEngine) -> None:
-    answer = client.post("/predict", data={"entries": VISUAL, "text": "a cat"}, files=IMAGE)
-    assert answer.status_code == 200
-    assert engine.asked[0][1]["image"][0, 0] == b"picture"
-
-
 def test_a_large_picture_stays_in_memory(
     client: TestClient, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

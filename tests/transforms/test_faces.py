@@ -99,14 +99,6 @@ def test_thinnest_pictures_keep_a_pixel(height: int, width: int) -> None:
 # The heads
 
 
-@given(st.permutations(SHAPES), st.booleans())
-def test_heads_are_found_in_any_order_with_or_without_batch_axis(
-    shapes: list[tuple[int, int]], batched: bool
-) -> None:
-    order = faces.classify_heads([(1, *shape) for shape in shapes] if batched else shapes)
-    assert [shapes[i] for i in order] == SHAPES
-
-
 @pytest.mark.parametrize(
     "shapes",
     [
@@ -185,12 +177,6 @@ span = st.tuples(st.integers(0, 12), st.integers(0, 8)).map(lambda start: (start
 box = st.tuples(span, span).map(lambda xy: [xy[0][0], xy[1][0], xy[0][1], xy[1][1]])
 
 
-@given(st.lists(box, max_size=16))
-def test_suppression_is_the_greedy_one(boxes: list[list[int]]) -> None:
-    scores = np.linspace(1, 0.5, len(boxes), dtype=np.float32)
-    assert faces.suppress(np.array(boxes, np.float32).reshape(-1, 4), scores).tolist() == brute_force(boxes)
-
-
 @given(st.lists(st.tuples(box, st.integers(0, 8)), max_size=16))
 def test_faces_are_sorted_and_then_suppressed(answer: list[tuple[list[int], int]]) -> None:
     boxes = np.array([box for box, _ in answer], np.float32).reshape(-1, 4)
@@ -221,11 +207,6 @@ def test_inverted_boxes_are_no_trouble() -> None:
 
 
 # The crops
-
-
-def test_landmarks_on_the_template_cut_out_the_corner() -> None:
-    pixels = noise(200, 300)
-    assert np.array_equal(faces.align(pixels, TEMPLATE[None])[0], pixels[:112, :112])
 
 
 @pytest.mark.parametrize("quarters", [1, 2, 3])

@@ -96,12 +96,6 @@ class TestBoth:
         (inputs,) = answer(1, types)[1].inputs_of("detection")
         assert inputs["min_score"].tolist() == [[np.float32(0.7)]]
 
-    def test_detection_and_recognition_may_be_by_different_models(self) -> None:
-        types = {"detection": {"modelName": "buffalo_s"}, "recognition": {"modelName": "antelopev2"}}
-        _, stage = answer(20, types)
-        names = [(part.name, part.type) for part, _ in stage.asked]
-        assert names == [("buffalo_s", "detection"), *[("antelopev2", "recognition")] * 2]
-
     def test_the_error_of_one_piece_is_the_answer(self) -> None:
         def fail_on_the_second(inputs: Arrays) -> Arrays:
             if 16 in numbers_of(inputs["crops"]):
@@ -121,7 +115,3 @@ class TestDetectionAlone:
         assert value["landmarks"] == [[[1.25, 1.25]] * 5] * 2
         assert value["scores"] == pytest.approx([0.9, 0.3], abs=1e-6)
         assert not stage.inputs_of("recognition")
-
-    def test_without_faces_the_lists_are_empty(self) -> None:
-        found, _ = answer(0, {"detection": {"modelName": "m"}})
-        assert as_json(found) == {"boxes": [], "scores": [], "landmarks": []}

@@ -113,11 +113,6 @@ class TestBoth:
         assert value["boxScore"] == pytest.approx(scores[[1, 3]].tolist()), "each has its own"
         assert value["box"] == pytest.approx((boxes[[1, 3]] / [WIDTH, HEIGHT]).ravel().tolist())
 
-    def test_where_no_text_is_good_enough_there_are_four_empty_lists(self) -> None:
-        found, _ = answer([30, 30], scores={0: 0.1, 1: 0.2})
-        assert as_json(found) == {"text": [], "box": [], "boxScore": [], "textScore": []}
-        assert found.found == 0
-
     def test_the_threshold_is_the_originals_where_none_is_given(self) -> None:
         asked = {"detection": {"modelName": "m"}, "recognition": {"modelName": "m"}}
         found, _ = answer([30] * 3, scores={0: 0.89, 1: 0.9, 2: 0.91}, asked=asked)
@@ -130,11 +125,6 @@ class TestBoth:
         assert inputs["min_score"].tolist() == [[0.25]]
         assert inputs["max_resolution"].tolist() == [[960]]
         assert (inputs["min_score"].dtype.name, inputs["max_resolution"].dtype.name) == ("float32", "int32")
-
-    def test_detection_and_recognition_may_be_by_different_models(self) -> None:
-        asked = {"detection": {"modelName": "a"}, "recognition": {"modelName": "LATIN__b"}}
-        _, stage = answer([30, 60], asked=asked)
-        assert [part.name for part, _ in stage.asked] == ["a", "LATIN__b", "LATIN__b"]
 
     def test_the_error_of_one_line_is_the_answer(self) -> None:
         def fail_on_the_second(inputs: Arrays) -> Arrays:
@@ -154,7 +144,3 @@ class TestDetectionAlone:
         assert value["boxes"][1] == [[299, 20], [303, 20], [303, 28], [299, 28]]
         assert value["scores"] == pytest.approx([0.5, 0.9])
         assert not stage.inputs_of("recognition")
-
-    def test_without_lines_the_lists_are_empty(self) -> None:
-        found, _ = answer([], asked={"detection": {"modelName": "m"}})
-        assert as_json(found) == {"boxes": [], "scores": []}

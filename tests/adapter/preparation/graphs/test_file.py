@@ -11,7 +11,6 @@ from adapter.preparation.config import Tensor
 from adapter.preparation.graphs.file import (
     RewriteError,
     declared_inputs,
-    external_locations,
     opset_of,
     read,
     write,
@@ -83,24 +82,6 @@ def test_weights_outside_the_folder_are_refused(tmp_path: Path, location: str) -
     point_to(source, location)
     with pytest.raises(RewriteError, match="outside the graph's folder"):
         write(read(source), tmp_path / "target/model.onnx", source)
-
-
-def test_weights_in_attributes_and_inner_graphs_are_found() -> None:
-    inner = helper.make_graph(
-        [helper.make_node("Constant", [], ["c"], value=_external("inner.bin"))], "i", [], []
-    )
-    nodes = [
-        helper.make_node("Constant", [], ["d"], value=_external("outer.bin")),
-        helper.make_node("If", ["condition"], ["e"], then_branch=inner, else_branch=inner),
-    ]
-    model = helper.make_model(helper.make_graph(nodes, "g", [], []))
-    assert external_locations(model) == ["inner.bin", "outer.bin"]
-
-
-def _external(location: str) -> onnx.TensorProto:
-    tensor = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[2], data_location=TensorProto.EXTERNAL)
-    tensor.external_data.add(key="location", value=location)
-    return tensor
 
 
 @pytest.mark.parametrize(
