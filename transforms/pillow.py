@@ -6,7 +6,6 @@ import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 
 from PIL import Image, UnidentifiedImageError
 
@@ -35,7 +34,8 @@ def opened(data: bytes, max_pixels: int) -> Iterator[Image.Image]:
 
     Args:
         data: a file of any format that Pillow opens, but for those in `NOT_READ`.
-        max_pixels: limit of width * height; checked on the header.
+        max_pixels: limit of width * height, the same for the whole process. Checked on the header, and for pictures
+            inside of pictures (icons, tiles) before they are decoded.
 
     Raises:
         InputError: empty, not a picture, or over the limit; and, in place of whatever was raised inside the context,
@@ -44,38 +44,17 @@ def opened(data: bytes, max_pixels: int) -> Iterator[Image.Image]:
     if not data:
         raise InputError("The picture is empty (0 bytes).")
     _silence_pillow()
-    token = _max_pixels.set(max_pixels)
+    Image.MAX_IMAGE_PIXELS = max_pixels / 2  # type: ignore[assignment]  # Pillow refuses what is over twice of it
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             yield image
-    except InputError:
-        raise
+    except Image.DecompressionBombError as error:
+        pixels = re.search(r"\d+", str(error))
+        raise InputError(
+            f"The picture has {pixels and pixels[0]} pixels, over the limit of {max_pixels}."
+        ) from error
     except Exception as error:  # on hostile bytes plugins raise anything, ZeroDivisionError to MemoryError
         raise InputError(_describe_fault(data, error)) from error
-    finally:
-        _max_pixels.reset(token)
-
-
-_max_pixels: ContextVar[int | None] = ContextVar("max_pixels", default=None)
-_pillow_bomb_check = Image._decompression_bomb_check
-
-
-def _check_pixels(size: tuple[int, int], **options: bool) -> None:
-    """Refuse a picture whose header announces too much.
-
-    Stands in for Pillow's own check, which knows one limit for the whole process and warns before it refuses.
-    Pillow's plugins call it for pictures inside pictures too (icons, TIFF tiles), before they decode them.
-    Outside `opened` Pillow's own check applies.
-    """
-    limit = _max_pixels.get()
-    if limit is None:
-        _pillow_bomb_check(size, **options)
-    elif size[0] * size[1] > limit:
-        shape = f"{size[0]} x {size[1]} = {size[0] * size[1]}"
-        raise InputError(f"The picture has {shape} pixels, over the limit of {limit}.")
-
-
-Image._decompression_bomb_check = _check_pixels
 
 
 def _silence_pillow() -> None:

@@ -62,13 +62,6 @@ def _scene_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class TestPreloading:
-    async def test_without_anything_to_preload_it_is_well_from_the_start(self) -> None:
-        stage = Stage()
-        assert stage.health.trouble is None
-        async with watched(stage) as seen:
-            assert seen.trouble is None
-        assert stage.preparation.prepared == []
-
     async def test_it_is_not_well_until_everything_is_preloaded(self) -> None:
         stage = Stage(VISUAL, TEXTUAL)
         stage.triton.open.clear()

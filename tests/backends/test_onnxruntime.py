@@ -148,10 +148,6 @@ class TestBatches:
         assert arrays(first)["difference"].tolist() == [[4, 4]]
         assert arrays(second)["difference"].tolist() == [[7, 7]]
 
-    def test_only_the_outputs_of_the_config_are_given(self, load: Load, graph: Path) -> None:
-        first, second = load(config(outputs=[SQUARE])).run(*(InferenceRequest(x=rows(n)) for n in (2.0, 3.0)))
-        assert (arrays(first)["square"][0, 0], arrays(second)["square"][0, 0]) == (4, 9)
-
     @pytest.mark.parametrize("threads", ["1", "3"])
     def test_a_request_that_the_runtime_fails_on_fails_alone(
         self, load: Load, tmp_path: Path, threads: str
@@ -220,13 +216,6 @@ class TestFewShapes:
         assert [shape for (shape,) in plans._sessions] == [
             (size, 2) for size in sorted(set(runs), reverse=True)
         ]
-
-    def test_every_shape_has_a_session_for_itself_alone(self, load: Load, graph: Path) -> None:
-        step, plans = self.load(load, "1,2")
-        for x in (rows(1), rows(1, 2), rows(1, width=3), rows(4)):
-            step.run(InferenceRequest(x=x))
-        fixed = [session.get_inputs()[0].shape for session in plans._sessions.values()]
-        assert fixed == [[2, 2], [1, 3], [1, 2]], "the one used last comes last"
 
     def test_the_shapes_of_the_config_are_warm_before_the_first_request(
         self, load: Load, graph: Path

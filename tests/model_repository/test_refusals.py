@@ -56,12 +56,6 @@ def test_a_text_recogniser_without_characters_is_refused(refused: Refused) -> No
     assert "charset.txt" in reason
 
 
-def test_a_text_recogniser_with_another_number_of_classes_is_refused(refused: Refused) -> None:
-    graph = standins.text_recognizer()
-    helper.set_model_props(graph, {"character": "a\nb\nc"})
-    assert "18385 classes, but 3 characters" in refused(OCR_RECOGNITION, graph)
-
-
 def test_a_text_detector_with_two_maps_is_refused(refused: Refused) -> None:
     graph = standins.text_detector()
     graph.graph.output.append(

@@ -66,27 +66,6 @@ class TestTokenizer:
         assert tokens.ids.tolist() == [[1, 4, 5, 6, 2]]
         assert tokens.mask.tolist() == [[1, 1, 1, 1, 1]]
 
-    def test_another_token_may_pad(self, words: Path) -> None:
-        tokens = Tokenizer(words, pad_token="</s>", context_length=5).encode(["a"])
-        assert tokens.ids.tolist() == [[1, 4, 2, 2, 2]]
-        assert tokens.mask.tolist() == [[1, 1, 1, 0, 0]]
-
-    @pytest.mark.parametrize(
-        ("text", "length"), [("", 2), ("a", 4), ("a red", 4), ("a red dog", 6), ("a red dog a red dog a", 6)]
-    )
-    def test_texts_are_padded_to_the_smallest_bucket_that_holds_them(
-        self, words: Path, text: str, length: int
-    ) -> None:
-        whole = Tokenizer(words, pad_token="</s>", context_length=6).encode([text])
-        short = Tokenizer(words, pad_token="</s>", context_length=6, buckets=(4, 2)).encode([text])
-        np.testing.assert_array_equal(short.ids, whole.ids[:, :length])
-        np.testing.assert_array_equal(short.mask, whole.mask[:, :length])
-
-    def test_the_longest_text_decides_for_those_that_are_sent_with_it(self, words: Path) -> None:
-        tokenizer = Tokenizer(words, pad_token="<pad>", context_length=6, buckets=(2, 4))
-        assert tokenizer.encode(["", "a"]).ids.tolist() == [[1, 2, 0, 0], [1, 4, 2, 0]]
-        assert len(tokenizer.encode([]).ids) == 0
-
     def test_padding_written_in_the_file_does_not_count(self, words: Path) -> None:
         tokenizer = tokenizers.Tokenizer.from_file(str(words))
         tokenizer.enable_padding(direction="left", length=20, pad_id=3, pad_token="<unk>")

@@ -3,7 +3,6 @@
 import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from threading import Barrier
 
@@ -99,12 +98,6 @@ def test_every_folder_is_there_and_nothing_else(workshop: Workshop) -> None:
     assert all((workshop.repository / folder / "1").is_dir() for folder in FOLDERS)
     assert prepared == Prepared("m.textual", FOLDERS, 8, {"y": (-1, 2), "z": (4,)}, ("a note",))
     assert workshop.left_over() == set()
-
-
-def test_without_batching_outputs_are_told_without_the_axis_of_one_too(workshop: Workshop) -> None:
-    workshop.batched = False
-    prepared = workshop.prepare()
-    assert (prepared.max_batch_size, prepared.outputs) == (1, {"y": (-1, 2), "z": (4,)})
 
 
 class TestAgain:
@@ -229,9 +222,3 @@ class TestTogether:
             first, *others = pool.map(at_once, range(4))
         assert workshop.made == 1
         assert all(other == first for other in others)
-
-    def test_models_of_the_same_repository_do_not_disturb_each_other(self, workshop: Workshop) -> None:
-        first = workshop.prepare()
-        workshop.prepare(replace(PART, name="n"))
-        assert workshop.find() == first
-        assert len([*workshop.repository.iterdir()]) == 6

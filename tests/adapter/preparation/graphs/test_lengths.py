@@ -7,8 +7,6 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
 from numpy.typing import NDArray
 from onnx import TensorProto, numpy_helper
 
@@ -19,7 +17,6 @@ from adapter.preparation.graphs.proof import SINGLE_TOLERANCE, difference
 from adapter.preparation.graphs.shortening import lengths_up_to
 from tests.support.graphs import Graph, attention_tokens_first, causal_mask
 from tests.support.shared import SHARED
-from transforms.text import Tokenizer
 
 Ids = NDArray[np.int32]
 
@@ -77,12 +74,6 @@ def real(shared: Path) -> Pair:
     return Pair(read(SMALL / "textual/model.onnx"), end=49407)
 
 
-@pytest.fixture(scope="module")
-def tokenizer(shared: Path) -> Tokenizer:
-    path = SMALL / "textual/tokenizer.json"
-    return Tokenizer(path, pad_token="<|endoftext|>", buckets=lengths_up_to(FULL)[:-1])
-
-
 @pytest.mark.parametrize("count", range(2, FULL + 1))
 def test_a_text_of_any_number_of_tokens_needs_no_more(real: Pair, count: int) -> None:
     real.assert_same(real.texts(count, length=count))
@@ -91,15 +82,6 @@ def test_a_text_of_any_number_of_tokens_needs_no_more(real: Pair, count: int) ->
 @pytest.mark.parametrize("length", lengths_up_to(FULL))
 def test_a_batch_of_texts_of_different_lengths_gets_the_vectors_of_each(real: Pair, length: int) -> None:
     real.assert_same(real.texts(2, 3, length // 2, length - 1, length, 4, length=length))
-
-
-@settings(max_examples=60, deadline=None)
-@example(["the end <|endoftext|> and what follows", "x"])
-@given(st.lists(st.text(max_size=150), min_size=1, max_size=4))
-def test_no_text_gets_another_vector_for_its_length(
-    real: Pair, tokenizer: Tokenizer, sentences: list[str]
-) -> None:
-    real.assert_same(tokenizer.encode(sentences).ids)
 
 
 def traced(*, position_ids: bool) -> onnx.ModelProto:

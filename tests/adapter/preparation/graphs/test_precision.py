@@ -9,7 +9,6 @@ import onnx
 import pytest
 from onnxruntime import GraphOptimizationLevel
 
-from adapter.preparation import manifest
 from adapter.preparation.graphs import samples
 from adapter.preparation.graphs.file import RewriteError, read
 from adapter.preparation.graphs.pixels import PIXELS, Normalisation
@@ -17,10 +16,7 @@ from adapter.preparation.graphs.precision import reduce_precision
 from adapter.preparation.graphs.proof import Sample, Session
 from adapter.preparation.graphs.reduction import halve
 from adapter.preparation.graphs.rewrite import Recipe, Rewritten, rewrite
-from adapter.preparation.repository import prepare
-from adapter.protocol import Part, TaskName, TypeName
 from adapter.settings import Precision
-from tests.support.defaults import preparation_settings
 from tests.support.graphs import Graph, save, vision_transformer
 
 HALF, INTEGERS = Precision.FP16, Precision.INT8
@@ -149,23 +145,3 @@ def test_weights_in_a_file_of_their_own_stay_so_and_the_sources_are_not_touched(
     assert encoder.graph.stat().st_size < 2 * len(before)
     assert encoder.lowest_cosine() > 0.99
     assert (source.parent / "weights").read_bytes() == before
-
-
-def test_a_graph_for_single_items_is_measured_one_by_one(tmp_path: Path) -> None:
-    g = Graph()
-    x = g.op("CumSum", g.input("x", [1, 16]), g.constant(np.array(0, np.int64)))
-    g.op("MatMul", x, g.weight(16, 16), output="embedding")
-    g.output("embedding", [1, 16])
-    encoder = numbers(tmp_path, g, 16, [1.0] * 16)
-    reduced = encoder.reduce(HALF)
-    assert (encoder.full.batchable, noted(reduced) > 0.999) == (False, True)
-    onnx.checker.check_model(read(encoder.graph), full_check=True)
-
-
-def test_the_cosine_is_kept_with_what_was_prepared(tmp_path: Path, shared: Path) -> None:
-    part = Part(TaskName.CLIP, TypeName.TEXTUAL, "ViT-T-32__small")
-    source, integers = shared / "models/clip/ViT-T-32__small", preparation_settings(precision=INTEGERS)
-    prepared = prepare(part, source, tmp_path / "models", integers)
-    assert [note for note in prepared.notes if note.startswith("int8: cosine to fp32 is 0.99")]
-    assert manifest.find(part, source, tmp_path / "models", integers) == prepared
-    assert manifest.find(part, source, tmp_path / "models", preparation_settings()) is None
