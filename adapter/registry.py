@@ -102,23 +102,20 @@ class Registry:
         task = asyncio.create_task(work, name=f"load {part}")
         self._loads[part] = task
         started = time.monotonic()
-        task.add_done_callback(lambda done: self._count(part, time.monotonic() - started, done))
-        task.add_done_callback(lambda done: self._forget_failure(part, done))
+        task.add_done_callback(lambda done: self._ended(part, time.monotonic() - started, done))
         return task
 
-    def _count(self, part: Part, seconds: float, task: asyncio.Task[Prepared]) -> None:
-        if task.cancelled():
-            return
-        if not task.exception():
+    def _ended(self, part: Part, seconds: float, task: asyncio.Task[Prepared]) -> None:
+        """Counts a load, and forgets one that failed, so that the next request tries again."""
+        error = None if task.cancelled() else task.exception()
+        if not task.cancelled() and not error:
             self._metrics.load_ended(part, task.result().device, seconds)
-        elif isinstance(task.exception(), ModelUnavailable):
-            self._metrics.load_failures.inc()
-
-    def _forget_failure(self, part: Part, task: asyncio.Task[Prepared]) -> None:
-        failed = task.cancelled() or task.exception()
-        if not failed or self._loads.get(part) is not task:
             return
-        if isinstance(failed, ModelRefused):  # for some time: trying again is dear, and would end the same
+        if isinstance(error, ModelUnavailable):
+            self._metrics.load_failures.inc()
+        if self._loads.get(part) is not task:
+            return
+        if isinstance(error, ModelRefused):  # for some time: trying again is dear, and would end the same
             asyncio.get_running_loop().call_later(REFUSED_S, self._loads.pop, part, None)
         else:
             del self._loads[part]
