@@ -7,11 +7,9 @@ and a share that is alone still gets every thread.
 from collections import deque
 from concurrent.futures import Future, wait
 
-import onnxruntime as ort
-
 from backends.onnxruntime import batches
+from backends.onnxruntime.options import giving_back
 
-SHRINKAGE = "memory.enable_memory_arena_shrinkage"
 LARGE_INPUT_BYTES = 4 * 2**20
 
 
@@ -63,9 +61,7 @@ class Lanes:
         size = sum(array.nbytes for share in shares for array in share.values())
         if not self._shrinks or size <= LARGE_INPUT_BYTES:
             return None
-        options = ort.RunOptions()
-        options.add_run_config_entry(SHRINKAGE, "cpu:0")
-        return options
+        return giving_back("cpu:0")
 
 
 class _Lane:

@@ -11,8 +11,14 @@ import triton_python_backend_utils as pb_utils
 
 from backends.onnxruntime import batches, memory
 from backends.onnxruntime.graph import Graph
-from backends.onnxruntime.lanes import SHRINKAGE, Lanes
-from backends.onnxruntime.options import read_parameters, session_options, take_priority
+from backends.onnxruntime.lanes import Lanes
+from backends.onnxruntime.options import (
+    SHRINKAGE,
+    giving_back,
+    read_parameters,
+    session_options,
+    take_priority,
+)
 from backends.onnxruntime.plans import OutOfMemory, Plans
 
 
@@ -75,7 +81,8 @@ class TritonPythonModel:
         most_rows = self._config["max_batch_size"]
         if sizes:
             graph.read_axes()
-        plans = Plans(graph.open_for if sizes else lambda _: graph.open(), self._outputs, sizes, most_rows)
+        open_session = graph.open_for if sizes else lambda _: graph.open()
+        plans = Plans(open_session, self._outputs, sizes, most_rows, giving_back(graph.device))
         row_counts = sizes or sorted({1, most_rows})
         feeds = graph.warm_feeds(row_counts if self._batched else [])
         try:

@@ -9,6 +9,7 @@ CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 CUDA_OPTIONS = ("arena_extend_strategy", "cudnn_conv_algo_search", "cudnn_conv_use_max_workspace", "use_tf32")
 """Parameters that go to CUDA's provider as they are."""
 
+SHRINKAGE = "memory.enable_memory_arena_shrinkage"
 _NICE = {"PRIORITY_MAX": 0, "PRIORITY_DEFAULT": 5}
 _CPUS = Path("/sys/devices/system/cpu")
 
@@ -44,6 +45,17 @@ def cuda_options(parameters, device_id, limit_bytes):
     asked = {name: parameters[name] for name in CUDA_OPTIONS if name in parameters}
     limit = {"gpu_mem_limit": str(limit_bytes)} if limit_bytes else {}
     return {"device_id": str(device_id), **limit, **asked}
+
+
+def giving_back(device):
+    """Options of a run after which an arena gives back what is free, whether the run succeeds or not.
+
+    Args:
+        device: whose arena: `cpu:0`, `gpu:0` …
+    """
+    options = ort.RunOptions()
+    options.add_run_config_entry(SHRINKAGE, device)
+    return options
 
 
 def take_priority(config):

@@ -14,6 +14,8 @@ import triton_python_backend_utils as pb_utils
 from backends.onnxruntime import batches
 
 MOST_SESSIONS = 96
+ATTEMPTS_ALONE = 3
+"""Of a run that does not fit when no other session is left: after the second the arena has given back what is free."""
 _TOO_LITTLE_MEMORY = re.compile(
     r"allocate memory|Available memory of|out of memory|ALLOC_FAILED|bad allocation"
 )
@@ -32,10 +34,11 @@ class Plans:
         outputs: names of what is to come out.
         sizes: the numbers of rows that runs are filled up to, ascending; none: one session runs every shape.
         most_rows: rows of one run; 0 where the first axis is the graph's own, and is left as it is.
+        giving_back: options of a run after which the arena gives back what is free.
     """
 
-    def __init__(self, open_session, outputs, sizes, most_rows):
-        self._open, self._outputs = open_session, outputs
+    def __init__(self, open_session, outputs, sizes, most_rows, giving_back=None):
+        self._open, self._outputs, self._giving_back = open_session, outputs, giving_back
         self._sizes, self._most_rows = sizes, most_rows
         self._limits = {}  # of rows, where a run of more did not fit
         self._sessions = OrderedDict()  # the one used last comes last
@@ -90,18 +93,22 @@ class Plans:
 
     def _run_once(self, feed):
         """The outputs of a run. Where memory does not suffice, sessions of other shapes are closed for it."""
+        attempts, options = ATTEMPTS_ALONE, None
         while True:
             try:
-                return self._session(feed).run(self._outputs, feed)
+                return self._session(feed).run(self._outputs, feed, options)
             except Exception as error:
                 failure = str(error)
                 if not _TOO_LITTLE_MEMORY.search(failure):
                     if _DEVICE_LOST.search(failure):
                         _end_process(failure)
                     raise
+            options = self._giving_back
             if not self._close_least_used(self._key(feed)):
-                self._close(self._key(feed))
-                raise OutOfMemory(failure)
+                attempts -= 1
+                if not attempts:
+                    self._close(self._key(feed))
+                    raise OutOfMemory(failure)
 
     def _session(self, feed):
         key = self._key(feed)

@@ -237,7 +237,7 @@ class Memory:
     """A GPU's, shared by the sessions of a process: each takes its rows once, and its rows again while it runs."""
 
     def __init__(self, rows: int) -> None:
-        self.left = rows
+        self.left, self.free = rows, 0
 
     def open(self, feed: Mapping[str, Floats] | None) -> "Memory.Session":
         return Memory.Session(self, 0 if feed is None else len(feed["x"]))
@@ -250,9 +250,15 @@ class Memory:
         def __del__(self) -> None:
             self.memory.left += self.rows
 
-        def run(self, _: Sequence[str], feed: Mapping[str, Floats]) -> list[Floats]:
-            taken = self.memory.take(len(feed["x"]))
-            self.memory.left += taken
+        def run(
+            self, _: Sequence[str], feed: Mapping[str, Floats], giving_back: object = None
+        ) -> list[Floats]:
+            try:
+                taken = self.memory.take(len(feed["x"]))
+                self.memory.left += taken
+            finally:
+                if giving_back:
+                    self.memory.left, self.memory.free = self.memory.left + self.memory.free, 0
             return [2 * feed["x"]]
 
     def take(self, rows: int) -> int:
@@ -284,6 +290,14 @@ class TestTooLittleMemory:
             runner.run([{"x": rows(1, width=width)}])
         runner.run([{"x": rows(1, width=6)}])
         assert [shape for (shape,) in runner._sessions] == [(1, 3), (1, 4), (1, 5), (1, 6)]
+
+    def test_an_arena_that_holds_what_is_free_gives_it_back(self, plans: Any) -> None:
+        arena = Memory(2)
+        arena.left, arena.free = 1, 1
+        runner = plans.Plans(arena.open, ["double"], [], 2, giving_back="yes")
+        ((answer,),) = runner.run([{"x": rows(1, 2)}])
+        np.testing.assert_array_equal(answer, 2 * rows(1, 2))
+        assert not runner._limits, "it was run in one piece"
 
     def test_what_never_fits_is_an_error(self, plans: Any) -> None:
         with pytest.raises(plans.OutOfMemory, match="Failed to allocate"):

@@ -30,7 +30,7 @@ DETECTOR_SIZE = 640
 DETECTION = Normalisation((127.5,) * 3, (128.0,) * 3, scale=None, size=(DETECTOR_SIZE, DETECTOR_SIZE))
 RECOGNITION = Normalisation((127.5,) * 3, (127.5,) * 3, scale=None, size=(CROP_SIZE_PX, CROP_SIZE_PX))
 
-DETECTOR_PLAN = Plan(most=8, working_mib=600, sizes=(1, 2, 8))
+DETECTOR_PLAN = Plan(most=8, working_mib=700, sizes=(1, 2, 4, 8), search="EXHAUSTIVE")
 RECOGNISER_SIZES = (1, 4)
 
 CANVAS = Tensor(PIXELS, "UINT8", (DETECTOR_SIZE, DETECTOR_SIZE, 3), "height, width, RGB")
@@ -124,7 +124,7 @@ def generate_recognition(source: Path, name: str, staging: Path, settings: Prepa
             [output],
             settings,
             target,
-            Plan(limit, working_mib=300, sizes=[size for size in RECOGNISER_SIZES if size < limit] + [limit]),
+            Plan(limit, working_mib=600, sizes=[size for size in RECOGNISER_SIZES if size < limit] + [limit]),
             one_shape=True,
             half=graph.half,
         ),

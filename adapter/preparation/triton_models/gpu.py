@@ -25,6 +25,7 @@ class Plan:
         shapes: what the -1 of its inputs' dims are, each with sessions of its own; none where there is no -1.
         working_mib: memory for what lies between its layers, of the setting's default.
         tf32: whether its products are rounded to 10 bits, where the setting does not say so of all.
+        search: how cuDNN finds its algorithm for each convolution; `EXHAUSTIVE` tries them all when a shape is warmed.
     """
 
     most: int
@@ -32,6 +33,7 @@ class Plan:
     sizes: Sequence[int] = ()
     shapes: Sequence[Sequence[int]] = ()
     tf32: bool = False
+    search: str = "HEURISTIC"
 
 
 def is_convolutional(graph: Path) -> bool:
@@ -51,7 +53,8 @@ def parameters(plan: Plan, graph: Path, settings: PreparationSettings) -> Mappin
     exact = settings.precision is not Precision.TF32 and not plan.tf32
     found = {
         "arena_extend_strategy": "kSameAsRequested",
-        "cudnn_conv_algo_search": "HEURISTIC",
+        "cudnn_conv_algo_search": plan.search,
+        "cudnn_conv_use_max_workspace": "0",
         "enable_mem_pattern": "0",
         "use_tf32": "0" if exact else "1",
         "gpu_memory_mib": str(held_mib + working_mib),

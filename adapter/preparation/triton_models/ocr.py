@@ -41,7 +41,7 @@ MAX_RESOLUTION_PX = 736
 """What Immich asks for, unless its administrator changed it: these canvases are warm."""
 
 DETECTOR_PLAN = Plan(
-    most=4, working_mib=700, sizes=(1, 4), shapes=canvases(MAX_RESOLUTION_PX, GPU_ASPECTS), tf32=True
+    most=2, working_mib=600, sizes=(1, 2), shapes=canvases(MAX_RESOLUTION_PX, GPU_ASPECTS), tf32=True
 )
 RECOGNISER_PLAN = Plan(
     most=32, working_mib=500, sizes=(1, 2, 4, 8), shapes=[[width] for width in GPU_WIDTHS], tf32=True
