@@ -1,7 +1,7 @@
 """The way in: the routes, and how errors become answers."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
@@ -75,7 +75,7 @@ async def predict(request: Request) -> Response:
             str(task): answer.found for task, answer in answers.items() if answer.found is not None
         }
         account.progress.enter(Stage.ENCODE)
-        body = _body(answers)
+        body = answer_body(answers)
     return Response(orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY), media_type="application/json")
 
 
@@ -84,7 +84,8 @@ async def _answer_all(service: Service, entries: Entries, payload: Payload) -> d
     return dict(zip(entries, answers, strict=True))
 
 
-def _body(answers: dict[TaskName, Answer]) -> dict[str, Any]:
+def answer_body(answers: Mapping[TaskName, Answer]) -> dict[str, Any]:
+    """What is answered, in Immich's words."""
     body = {str(task): answer.value for task, answer in answers.items()}
     sizes = [answer.image_size for answer in answers.values() if answer.image_size]
     return body | ({"imageHeight": sizes[0].height, "imageWidth": sizes[0].width} if sizes else {})

@@ -1,1 +1,1 @@
-"""Tools beside the product: the service under Immich's loads, beside the limit or another service."""
+"""Tools beside the product: the service under Immich's loads beside its limit, and NVIDIA's perf_analyzer."""

@@ -1,7 +1,8 @@
-"""`scripts/bench`: measures the service under the loads that Immich makes."""
+"""`scripts/bench`: measures the service beside its limit, under the loads that Immich makes."""
 
 import json
-from functools import partial
+from dataclasses import asdict
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -9,87 +10,84 @@ import typer
 import uvloop
 from rich.console import Console
 
-from adapter.compare.workload import Models
+from adapter.compare import pictures as previews
+from adapter.compare import workload
+from adapter.compare.comparison import AT_A_TIME, ROUNDS, Plan
+from adapter.compare.load import Loops
+from adapter.compare.workload import Kind
 from adapter.errors import SetupError
 from adapter.protocol import TaskName
-from bench import scenarios
-from bench.run import IN_PROCESS, Plan, benchmark
-from bench.scenarios import Mix
-from bench.standins import clip as clip_standin
-from bench.standins import faces as faces_standin
-from bench.table import render
+from bench import standins
+from bench.run import SEARCH, measure
 from demo.models import ocr as demo_ocr
+from demo.models.faces import draw_face
 
-service_option, load_option = (
-    partial(typer.Option, rich_help_panel=panel) for panel in ("What is measured", "Load")
-)
 app = typer.Typer(add_completion=False)
+
+
+class Mix(StrEnum):
+    """Requests of one kind, so many at a time; or a search while eight indexing requests are in flight."""
+
+    PICTURES = "pictures"
+    TEXTS = "texts"
+    GROUPS = "groups"
+    PAGES = "pages"
+    SEARCH = "search"
 
 
 @app.command()
 def bench(
-    url: Annotated[
-        str | None,
-        service_option(help="A running service.", show_default="one is started, and stopped at the end"),
-    ] = None,
-    baseline: Annotated[
-        list[str] | None,
-        service_option(
-            help="What to compare with: the URL of another service, or `in-process`, the same graphs in one process: "
-            "the limit. May be repeated.",
-            show_default="in-process, without --url",
-        ),
-    ] = None,
-    clip: Annotated[str, service_option(help="Model for pictures and texts.")] = clip_standin.NAME,
-    faces: Annotated[str, service_option(help="Model for group photos.")] = faces_standin.NAME,
-    ocr: Annotated[str, service_option(help="Model for pages.")] = demo_ocr.NAME,
+    clip: Annotated[str, typer.Option(help="Model for pictures and texts.")] = standins.CLIP,
+    faces: Annotated[str, typer.Option(help="Model for group photos.")] = standins.FACES,
+    ocr: Annotated[str, typer.Option(help="Model for pages.")] = demo_ocr.NAME,
     mix: Annotated[
         list[Mix] | None,
-        load_option(
+        typer.Option(
             help="One kind of request alone; search: a search while eight indexing requests are in flight. "
             "May be repeated.",
             show_default="all of them",
         ),
     ] = None,
     concurrency: Annotated[
-        str, load_option(help="Requests in flight, for the mixes of one kind.")
-    ] = ",".join(map(str, scenarios.CONCURRENCIES)),
+        str, typer.Option(help="Requests in flight, for the mixes of one kind.")
+    ] = ",".join(map(str, AT_A_TIME)),
     pictures: Annotated[
         Path | None,
-        load_option(
-            help="Folder of your own pictures.", show_default="drawn ones", exists=True, file_okay=False
-        ),
+        typer.Option(help="Folder of your own pictures.", show_default="drawn ones", exists=True),
     ] = None,
     duration: Annotated[
-        float, load_option(help="Seconds of each run; longer where requests are slow.", min=0.1)
+        float, typer.Option(help="Seconds of each run; longer where requests are slow.", min=0.1)
     ] = 3.0,
-    rounds: Annotated[
-        int, load_option(help="Runs of every load on every target, in turn; medians are shown.", min=1)
-    ] = 3,
+    rounds: Annotated[int, typer.Option(help="Runs of every load on either, in turn.", min=1)] = ROUNDS,
     json_output: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
 ) -> None:
     """Measures throughput, latency, processor time and memory under the loads that Immich makes; checks every answer.
 
-    Without options it measures models of the sizes of Immich's default ones,
-    with random weights, on a service of its own. The settings of `serve` hold,
-    as environment variables. Nothing else should run meanwhile.
+    It starts a service of its own (ours) and compares it with its limit, the
+    same graphs in one process (theirs). Without options it measures models of
+    the sizes of Immich's default ones, with random weights. The settings of
+    `serve` hold, as environment variables. Nothing else should run meanwhile.
     """
-    models: Models = {TaskName.CLIP: clip, TaskName.FACES: faces, TaskName.OCR: ocr}
-    chosen = scenarios.choose(mix or (), _numbers(concurrency))
-    baselines = baseline or ([] if url else [IN_PROCESS])
-    plan = Plan(models, chosen, duration, rounds, url, baselines, pictures)
-    report = uvloop.run(benchmark(plan, Console(stderr=True)))
+    loads = [loops for one in dict.fromkeys(mix or Mix) for loops in loads_of(one, _numbers(concurrency))]
+    kinds = [kind for kind in Kind if any(kind in loops for loops in loads)]
+    models = {TaskName.CLIP: clip, TaskName.FACES: faces, TaskName.OCR: ocr}
+    requests = workload.build(
+        kinds, models, previews.own(pictures) if pictures else previews.drawn(draw_face)
+    )
+    report = uvloop.run(measure(Plan(requests, loads, duration, rounds)))
     if json_output:
-        typer.echo(json.dumps(report.as_json(), indent=1))
+        typer.echo(json.dumps(asdict(report), indent=1))
     else:
-        Console().print(render(report))
+        Console().print(report.shown())
+
+
+def loads_of(mix: Mix, concurrencies: list[int]) -> list[Loops]:
+    """The loads of a mix."""
+    return [SEARCH] if mix is Mix.SEARCH else [{Kind(mix): number} for number in concurrencies]
 
 
 def _numbers(text: str) -> list[int]:
-    try:
-        numbers = [int(number) for number in text.split(",")]
-    except ValueError:
-        numbers = [0]
+    numbers = [int(number) if number.isdecimal() else 0 for number in text.split(",")]
     if min(numbers) < 1:
         raise typer.BadParameter(f"--concurrency is {text!r}; it looks like 1,16")
     return numbers

@@ -6,11 +6,10 @@ import os
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from contextlib import asynccontextmanager, suppress
+from typing import NamedTuple
 
-import aiohttp
-
+from adapter.compare.client import connect
 from adapter.embedded import free_port
 from adapter.errors import SetupError
 
@@ -24,13 +23,11 @@ OPEN_TO_THIS_HOST = {
 """Settings of the user's own service that would be in the way here."""
 
 
-@dataclass(frozen=True)
-class ChildService:
+class ChildService(NamedTuple):
     """A running service; the URLs end without a slash. `triton_url` is that of the embedded Triton."""
 
     url: str
     triton_url: str
-    pid: int
 
 
 @asynccontextmanager
@@ -52,7 +49,7 @@ async def start(variables: Mapping[str, str], timeout_s: float) -> AsyncIterator
             stdout=log,
             stderr=log,
         )
-        service = ChildService(f"http://127.0.0.1:{port}", f"http://127.0.0.1:{triton_port}", process.pid)
+        service = ChildService(f"http://127.0.0.1:{port}", f"http://127.0.0.1:{triton_port}")
         try:
             await _until_ready(process, service.url, timeout_s, log)
             yield service
@@ -66,21 +63,14 @@ async def _until_ready(
     process: asyncio.subprocess.Process, url: str, timeout_s: float, log: io.IOBase
 ) -> None:
     try:
-        async with asyncio.timeout(timeout_s), aiohttp.ClientSession() as session:
+        async with asyncio.timeout(timeout_s):
             while process.returncode is None:
-                if await _says_pong(session, url):
-                    return
+                with suppress(SetupError):
+                    async with connect(url):
+                        return
                 await asyncio.sleep(POLL_S)
         fault = "did not start"
     except TimeoutError:
         fault = f"was not ready within {timeout_s:g} s"
     log.seek(0)
     raise SetupError(f"the service {fault}:\n{log.read().decode(errors='replace')[-2000:]}")
-
-
-async def _says_pong(session: aiohttp.ClientSession, url: str) -> bool:
-    try:
-        async with session.get(f"{url}/ping") as response:
-            return response.status == 200
-    except aiohttp.ClientError:
-        return False

@@ -2,19 +2,18 @@
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from adapter.cli.options import Json
 from adapter.protocol import TaskName
 
 if TYPE_CHECKING:
-    from adapter.compare.comparison import Comparison
+    from adapter.compare.comparison import Comparison, Plan
 
 
 def compare(
@@ -23,10 +22,7 @@ def compare(
     pictures: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of pictures to send; of many, 24 are taken.",
-            show_default="drawn ones",
-            exists=True,
-            file_okay=False,
+            help="Folder of pictures to send; of many, 24 are taken.", show_default="drawn ones", exists=True
         ),
     ] = None,
     task: Annotated[
@@ -51,38 +47,27 @@ def compare(
     should keep the services busy meanwhile. Exit status 1: the index does not
     stay valid as it is.
     """
-    from adapter.compare.table import render
+    from adapter.compare import comparison, table, workload
+    from adapter.compare.pictures import drawn, own
 
     models = {TaskName.CLIP: clip, TaskName.FACES: faces, TaskName.OCR: ocr}
-    found = asyncio.run(_compare(ours, theirs, task or list(TaskName), models, pictures, duration))
+    kinds = [kind for kind in workload.Kind if kind.task in (task or TaskName)]
+    requests = workload.build(kinds, models, own(pictures) if pictures else drawn())
+    loads = [{kind: number} for kind in kinds for number in comparison.AT_A_TIME]
+    found = asyncio.run(_compare(ours, theirs, comparison.Plan(requests, loads, duration)))
     if json_output:
-        typer.echo(json.dumps(found.as_json(), indent=1))
+        typer.echo(json.dumps(asdict(found), indent=1))
     else:
-        Console().print(render(found))
+        Console().print(table.render(found))
     if not all(verdict.valid for verdict in found.verdicts):
         raise typer.Exit(1)
 
 
-async def _compare(
-    ours: str,
-    theirs: str,
-    tasks: Sequence[TaskName],
-    models: Mapping[TaskName, str],
-    folder: Path | None,
-    duration_s: float,
-) -> "Comparison":
-    from adapter.compare import comparison, pictures, workload
+async def _compare(ours: str, theirs: str, plan: "Plan") -> "Comparison":
     from adapter.compare.client import connect
+    from adapter.compare.comparison import compare
+    from adapter.compare.table import progress
 
-    columns = BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeRemainingColumn()
     async with connect(ours, theirs) as (one, other):
-        with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-            bar = progress.add_task("the first answers; models may have to be loaded", total=None)
-
-            def done(what: str, steps: int) -> None:
-                progress.update(bar, advance=steps, description=what)
-
-            kinds = [kind for kind in workload.Kind if kind.task in tasks]
-            sent = workload.build(kinds, models, pictures.own(folder) if folder else pictures.drawn())
-            progress.update(bar, total=comparison.steps(sent))
-            return await comparison.compare(one, other, sent, duration_s, done)
+        with progress(plan.steps) as done:
+            return await compare(one, other, plan, done)

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -9,8 +10,8 @@ import aiohttp
 from adapter.compare.workload import CONTENT_TYPE, Request
 from adapter.errors import SetupError
 
-TIMEOUT_S = 300
-PING_TIMEOUT_S = 5
+TIMEOUT = aiohttp.ClientTimeout(total=300)
+PING_TIMEOUT = aiohttp.ClientTimeout(total=5)
 SHOWN_BYTES = 200
 
 
@@ -27,34 +28,29 @@ class Service:
     """
 
     def __init__(self, url: str, session: aiohttp.ClientSession) -> None:
-        self.name = shown(url)
-        self.url, self._session = url.rstrip("/"), session
+        self.name, self.url, self._session = _without_path(url), url.rstrip("/"), session
 
     async def ping(self) -> None:
         """Raises `Failed` where Immich would call the service unhealthy."""
-        timeout = aiohttp.ClientTimeout(total=PING_TIMEOUT_S)
-        try:
-            async with self._session.get(f"{self.url}/ping", timeout=timeout) as response:
-                body = await response.read()
-        except (aiohttp.ClientError, TimeoutError) as error:
-            raise Failed(f"No answer from {self.name}: {_words(error)}.") from error
-        if response.status != 200 or body != b"pong":
-            raise Failed(f"{self.name} is no machine-learning service: its /ping answers {response.status}.")
+        status, body = await self._ask("GET", "/ping", timeout=PING_TIMEOUT)
+        if (status, body) != (200, b"pong"):
+            raise Failed(f"{self.name} is no machine-learning service: its /ping answers {status}.")
 
     async def answer(self, request: Request) -> bytes:
         """The body of the answer to `/predict`. Raises `Failed`."""
         headers = {"Content-Type": CONTENT_TYPE}
-        try:
-            async with self._session.post(
-                f"{self.url}/predict", data=request.body, headers=headers
-            ) as response:
-                body = await response.read()
-        except (aiohttp.ClientError, TimeoutError) as error:
-            raise Failed(f"No answer from {self.name}: {_words(error)}.") from error
-        if response.status != 200:
+        status, body = await self._ask("POST", "/predict", data=request.body, headers=headers)
+        if status != 200:
             said = body[:SHOWN_BYTES].decode(errors="replace")
-            raise Failed(f"{self.name} answers {response.status} to {request.name} ({request.model}): {said}")
+            raise Failed(f"{self.name} answers {status} to {request.name} ({request.model}): {said}")
         return body
+
+    async def _ask(self, method: str, path: str, **options: Any) -> tuple[int, bytes]:
+        try:
+            async with self._session.request(method, self.url + path, **options) as response:
+                return response.status, await response.read()
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise Failed(f"No answer from {self.name}: {str(error) or 'nothing came in time'}.") from error
 
 
 @asynccontextmanager
@@ -65,31 +61,21 @@ async def connect(*urls: str) -> AsyncIterator[list[Service]]:
         SetupError: one is no URL.
         Failed: one does not answer.
     """
-    timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
     connector = aiohttp.TCPConnector(limit=0)
-    async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
+    async with aiohttp.ClientSession(connector=connector, timeout=TIMEOUT) as session:
         services = [Service(url, session) for url in urls]
         for service in services:
             await service.ping()
         yield services
 
 
-def shown(url: str) -> str:
-    """A URL without its path.
-
-    Raises:
-        SetupError: it is none.
-    """
+def _without_path(url: str) -> str:
     try:
         parts = urlsplit(url)
-        port = parts.port
+        port = f":{parts.port}" if parts.port else ""
     except ValueError:
-        parts, port = urlsplit(""), None
+        parts, port = urlsplit(""), ""
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise SetupError(f"{url!r} is no URL of a service; one looks like http://nas:3003")
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    return f"{parts.scheme}://{host}{f':{port}' if port else ''}"
-
-
-def _words(error: Exception) -> str:
-    return str(error) or f"nothing came within {TIMEOUT_S} s"
+    return f"{parts.scheme}://{host}{port}"

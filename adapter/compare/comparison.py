@@ -2,16 +2,13 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
-from adapter.compare import rounds
-from adapter.compare.client import Service
+from adapter.compare import processes
 from adapter.compare.differences import differ
-from adapter.compare.load import Figures, Load
-from adapter.compare.memory import memory_mb
-from adapter.compare.verdicts import Answers, Verdict, judge
-from adapter.compare.workload import Kind, Request, Workload
+from adapter.compare.load import Figures, Load, Loops, Round, Side, summarize
+from adapter.compare.verdicts import Answers, Verdict, join, judge
+from adapter.compare.workload import Kind, Workload
 
 AT_A_TIME = (1, 4, 16)
 ROUNDS = 3
@@ -24,10 +21,11 @@ Done = Callable[[str, int], None]
 
 @dataclass(frozen=True)
 class Speed:
-    """One kind of requests, so many at a time. `ratio` is our rate by theirs."""
+    """One kind of requests, so many at a time, beside others. `ratio` is our rate by theirs."""
 
     kind: Kind
     at_a_time: int
+    beside: Mapping[Kind, int]
     ours: Figures
     theirs: Figures
     ratio: float | None
@@ -42,60 +40,59 @@ class Comparison:
     answers: Sequence[Answers]
     verdicts: Sequence[Verdict]
     speeds: Sequence[Speed]
-    memory_mb: tuple[float | None, float | None]
-
-    def as_json(self) -> dict[str, Any]:
-        return {**asdict(self), "answers": [answers.as_json() for answers in self.answers]}
+    memory_mb: Sequence[float | None]
 
 
-def steps(workload: Workload) -> int:
-    """How many steps a comparison has."""
-    return 2 * (sum(map(len, workload.values())) + ROUNDS * len(AT_A_TIME) * len(workload))
+@dataclass(frozen=True)
+class Plan:
+    """What is sent: the requests, and the loads that are made of them, each run for so long, so many times."""
+
+    workload: Workload
+    loads: Sequence[Loops]
+    duration_s: float
+    rounds: int = ROUNDS
+
+    @property
+    def steps(self) -> int:
+        """How many steps a comparison has."""
+        return 2 * (sum(map(len, self.workload.values())) + self.rounds * len(self.loads))
 
 
-async def compare(
-    ours: Service, theirs: Service, workload: Workload, duration_s: float, done: Done
-) -> Comparison:
+async def compare(ours: Side, theirs: Side, plan: Plan, done: Done) -> Comparison:
     """Compares two services.
-
-    Args:
-        duration_s: of each run of a load, at the least.
 
     Raises:
         Failed: a request, sent alone, is not answered.
     """
-    loads = [Load(service.answer, workload) for service in (ours, theirs)]
+    loads = [Load(side, plan.workload) for side in (ours, theirs)]
     for load in loads:
         await load.learn(lambda: done("each request alone", 1))
+    one, other = (load.alone for load in loads)
     answers = [
-        _answers(kind, requests, *(load.alone for load in loads)) for kind, requests in workload.items()
+        join(kind, {each.name: differ(other[each.name], one[each.name]) for each in requests})
+        for kind, requests in plan.workload.items()
     ]
-    speeds = [
-        await _speed(kind, at_a_time, loads, duration_s, done) for kind in workload for at_a_time in AT_A_TIME
-    ]
-    memory = memory_mb(ours.url), memory_mb(theirs.url)
-    return Comparison(ours.name, theirs.name, answers, judge(answers), speeds, memory)
+    speeds = [speed for loops in plan.loads for speed in await _speeds(loops, loads, plan, done)]
+    memory_mb = [processes.memory_mb(side.url) for side in (ours, theirs)]
+    return Comparison(ours.name, theirs.name, answers, judge(answers), speeds, memory_mb)
 
 
-def _answers(
-    kind: Kind, requests: Sequence[Request], ours: Mapping[str, bytes], theirs: Mapping[str, bytes]
-) -> Answers:
-    found = Answers(kind)
-    for request in requests:
-        found.add(request.name, differ(theirs[request.name], ours[request.name]))
-    return found
-
-
-async def _speed(kind: Kind, at_a_time: int, loads: Sequence[Load], duration_s: float, done: Done) -> Speed:
+async def _speeds(loops: Loops, loads: Sequence[Load], plan: Plan, done: Done) -> list[Speed]:
     """Rounds on both services in turn; who comes first changes every round."""
-    found: tuple[list[Figures], list[Figures]] = [], []
+    found: tuple[list[Round], list[Round]] = [], []
+    what = f"{', '.join(f'{kind} {number}' for kind, number in loops.items())} at a time"
     started = time.monotonic()
-    for number in range(ROUNDS):
+    for number in range(plan.rounds):
         for which in (0, 1) if number % 2 else (1, 0):
-            found[which].append((await loads[which].run({kind: at_a_time}, duration_s))[kind])
-            done(f"{kind}, {at_a_time} at a time", 1)
+            found[which].append(await loads[which].run(loops, plan.duration_s))
+            done(what, 1)
         if time.monotonic() - started > LONG_S:
-            done(f"{kind}, {at_a_time} at a time", 2 * (ROUNDS - number - 1))
+            done(what, 2 * (plan.rounds - number - 1))
             break
-    ours, theirs = found
-    return Speed(kind, at_a_time, rounds.middle(ours), rounds.middle(theirs), rounds.ratio(ours, theirs))
+    return [_speed(kind, loops, *(summarize(kind, rounds) for rounds in found)) for kind in loops]
+
+
+def _speed(kind: Kind, loops: Loops, ours: Figures, theirs: Figures) -> Speed:
+    beside = {other: number for other, number in loops.items() if other is not kind}
+    ratio = ours.per_second / theirs.per_second if theirs.per_second else None
+    return Speed(kind, loops[kind], beside, ours, theirs, ratio)

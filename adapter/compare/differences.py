@@ -86,21 +86,16 @@ def _compare(expected: Json, answer: Json, found: Difference) -> None:
 
 def _vectors(expected: str, answer: str, found: Difference) -> None:
     one, other = (np.array(orjson.loads(text), np.float64) for text in (expected, answer))
+    cosine = 0.0
     if one.shape != other.shape:
         found.faults.append(f"{other.size} numbers for {one.size}")
-        found.cosines.append(0.0)
-        return
-    norms = float(np.linalg.norm(one) * np.linalg.norm(other))
-    cosine = float(one @ other) / norms if norms else 0.0
+    elif norms := float(np.linalg.norm(one) * np.linalg.norm(other)):
+        cosine = float(one @ other) / norms
     found.cosines.append(cosine if math.isfinite(cosine) else 0.0)  # a null becomes a NaN
 
 
 def _faces(expected: Sequence[Json], answer: Sequence[Json], found: Difference) -> None:
-    corners = ("x1", "y1", "x2", "y2")
-    boxes, others = (
-        np.array([[face["boundingBox"][corner] for corner in corners] for face in faces], np.float64)
-        for faces in (expected, answer)
-    )
+    boxes, others = (np.array([_corners(face) for face in faces], float) for faces in (expected, answer))
     pairs = _pairs(boxes, others)
     if not len(pairs) == len(expected) == len(answer):
         found.faults.append(f"{len(answer)} faces for {len(expected)}, {len(pairs)} of them the same")
@@ -110,11 +105,16 @@ def _faces(expected: Sequence[Json], answer: Sequence[Json], found: Difference) 
         _vectors(expected[i]["embedding"], answer[j]["embedding"], found)
 
 
+def _corners(face: Json) -> list[float]:
+    return [face["boundingBox"][corner] for corner in ("x1", "y1", "x2", "y2")]
+
+
 def _lines(expected: Json, answer: Json, size: tuple[int, int], found: Difference) -> None:
-    quads, others = (
-        np.array(lines["box"], np.float64).reshape(-1, 4, 2) * size for lines in (expected, answer)
+    quads, others = (np.array(lines["box"], float).reshape(-1, 4, 2) * size for lines in (expected, answer))
+    upright, others_upright = (
+        np.concatenate([each.min(axis=1), each.max(axis=1)], axis=1) for each in (quads, others)
     )
-    pairs = _pairs(_upright(quads), _upright(others))
+    pairs = _pairs(upright, others_upright)
     for i, j in pairs:
         found.boxes_px.append(float(np.abs(quads[i] - others[j]).max()))
         found.scores.append(abs(expected["textScore"][i] - answer["textScore"][j]))
@@ -125,17 +125,13 @@ def _lines(expected: Json, answer: Json, size: tuple[int, int], found: Differenc
     found.texts += [(one, other) for one, other in texts if one != other]
 
 
-def _upright(quads: Boxes) -> Boxes:
-    """(n, 4, 2) → (n, 4): x1, y1, x2, y2 around each."""
-    return np.concatenate([quads.min(axis=1), quads.max(axis=1)], axis=1)
-
-
 def _pairs(boxes: Boxes, others: Boxes) -> list[tuple[int, int]]:
     """Indices of the boxes (n, 4) and others (m, 4) that cover the same place: the best overlaps first."""
     if not len(boxes) or not len(others):
         return []
-    low, high = (edge(boxes[:, None, part], others[None, :, part]) for edge, part in _EDGES)
-    shared = np.clip(high - low, 0, None).prod(axis=2)  # (n, m)
+    low = np.maximum(boxes[:, None, :2], others[None, :, :2])  # (n, m, 2)
+    high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
+    shared = np.clip(high - low, 0, None).prod(axis=2)
     areas, other_areas = ((each[:, 2:] - each[:, :2]).prod(axis=1) for each in (boxes, others))
     overlap = shared / np.maximum(areas[:, None] + other_areas[None] - shared, 1e-9)
     if not np.isfinite(overlap).all():
@@ -146,6 +142,3 @@ def _pairs(boxes: Boxes, others: Boxes) -> list[tuple[int, int]]:
         pairs.append((i, j))
         overlap[i], overlap[:, j] = 0, 0
     return sorted(pairs)
-
-
-_EDGES = ((np.maximum, slice(0, 2)), (np.minimum, slice(2, 4)))

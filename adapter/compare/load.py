@@ -11,23 +11,35 @@ awaited and not counted.
 import asyncio
 import time
 from bisect import bisect_left
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import count
+from itertools import cycle
+from statistics import median
+from typing import Protocol
 
 import numpy as np
 
+from adapter.compare import processes
 from adapter.compare.client import Failed
 from adapter.compare.differences import differ
 from adapter.compare.workload import Kind, Request, Workload
 
-Send = Callable[[Request], Awaitable[bytes]]
-"""Has a request answered; raises `Failed`."""
-Hook = Callable[[], Awaitable[None]]
+Loops = Mapping[Kind, int]
+"""How many requests of each kind are in flight at a time."""
 
 PAUSE_AFTER_FAULT_S = 0.05
 POLL_S = 0.005
 SHOWN_FAULTS = 3
+
+
+class Side(Protocol):
+    """One of the two that are compared: a service, or what answers as one. Without a `url` it is in this process."""
+
+    name: str
+    url: str
+
+    async def answer(self, request: Request) -> bytes:
+        """Raises `Failed`."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +52,19 @@ class Answered:
 
 
 @dataclass(frozen=True)
+class Round:
+    """A run of a load.
+
+    Attributes:
+        windows: the answers to each kind of request; the first opens the window, and does not count.
+        cpu_ms: processor time of the service for each answer, of whatever kind.
+    """
+
+    windows: Mapping[Kind, Sequence[Answered]]
+    cpu_ms: float = 0.0
+
+
+@dataclass(frozen=True)
 class Figures:
     """What the requests of one kind saw.
 
@@ -47,6 +72,7 @@ class Figures:
         answered: requests answered as when they are sent alone.
         failed: the others; `faults` says how, a few of them.
         per_second: answered requests by the time from the first answer to the last.
+        cpu_ms: None where it cannot be seen.
     """
 
     answered: int
@@ -54,75 +80,60 @@ class Figures:
     per_second: float
     p50_ms: float
     p95_ms: float
-    faults: tuple[str, ...] = ()
-
-
-async def nothing() -> None:
-    """A hook that does nothing."""
+    cpu_ms: float | None
+    faults: Sequence[str]
 
 
 class Load:
-    """Sends a workload, each kind in turn by itself."""
+    """Sends a workload, each kind in turn by itself.
 
-    def __init__(self, send: Send, workload: Workload) -> None:
-        self._send, self._workload = send, workload
+    Attributes:
+        alone: after `learn`, the answer to each request alone, by its name.
+    """
+
+    def __init__(self, side: Side, workload: Workload) -> None:
+        self._side, self._workload = side, workload
         self.alone: dict[str, bytes] = {}
 
-    async def learn(self, answered: Callable[[], None] = lambda: None) -> Mapping[str, bytes]:
+    async def learn(self, answered: Callable[[], None] = lambda: None) -> None:
         """Sends each request alone and keeps its answer: by that its later answers are judged.
 
         Args:
             answered: called after each.
 
-        Returns:
-            The answers by the requests' names.
-
         Raises:
             Failed: one is not answered.
         """
         for request in (request for requests in self._workload.values() for request in requests):
-            self.alone[request.name] = await self._send(request)
+            self.alone[request.name] = await self._side.answer(request)
             answered()
-        return self.alone
 
-    async def run(
-        self, loops: Mapping[Kind, int], duration_s: float, opened: Hook = nothing, closed: Hook = nothing
-    ) -> dict[Kind, Figures]:
-        """Runs so many loops of each kind.
-
-        Args:
-            duration_s: of the window, at the least.
-            opened, closed: awaited when the window opens, and when the last kind's window has closed.
-        """
+    async def run(self, loops: Loops, duration_s: float) -> Round:
+        """What is seen in a window of this duration, at the least."""
         answers: dict[Kind, list[Answered]] = {kind: [] for kind in loops}
-        stop = asyncio.Event()
+        stop, cpu_s = asyncio.Event(), processes.cpu_s(self._side.url)
 
-        def windows(start: float) -> dict[Kind, Sequence[Answered]]:
+        def windows() -> dict[Kind, Sequence[Answered]]:
             return {kind: window(answers[kind], start, start + duration_s, loops[kind]) for kind in loops}
 
         async with asyncio.TaskGroup() as group:
             for kind, number in loops.items():
-                turns = count()
+                turns = cycle(self._workload[kind])
                 for _ in range(number):
-                    group.create_task(self._loop(kind, turns, answers[kind], stop))
+                    group.create_task(self._loop(turns, answers[kind], stop))
             await _until(lambda: all(len(answers[kind]) >= number for kind, number in loops.items()))
-            await opened()
             start = time.perf_counter()
             await asyncio.sleep(duration_s)
-            await _until(lambda: all(windows(start).values()))
-            await closed()
+            await _until(lambda: all(windows().values()))
             stop.set()
-        return {kind: summarize(counted) for kind, counted in windows(start).items()}
+        cpu_s = processes.cpu_s(self._side.url) - cpu_s
+        return Round(windows(), cpu_s / sum(map(len, answers.values())) * 1000)
 
-    async def _loop(
-        self, kind: Kind, turns: "count[int]", answers: list[Answered], stop: asyncio.Event
-    ) -> None:
-        requests = self._workload[kind]
+    async def _loop(self, turns: Iterator[Request], answers: list[Answered], stop: asyncio.Event) -> None:
         while not stop.is_set():
-            request = requests[next(turns) % len(requests)]
-            started = time.perf_counter()
+            request, started = next(turns), time.perf_counter()
             try:
-                body = await self._send(request)
+                body = await self._side.answer(request)
                 ended = time.perf_counter()
                 fault = self._fault(request, body)
             except Failed as error:
@@ -147,26 +158,34 @@ def window(answers: Sequence[Answered], start: float, end: float, least: int) ->
     Returns:
         Nothing as long as the window is open.
     """
-    first = bisect_left(answers, start, key=_ended)
-    last = max(bisect_left(answers, end, key=_ended), first + least)
+    first, last = (bisect_left(answers, at, key=lambda answer: answer.ended) for at in (start, end))
+    last = max(last, first + least)
     return answers[first : last + 1] if last < len(answers) else ()
 
 
-def summarize(answers: Sequence[Answered]) -> Figures:
-    """What the requests of a window saw; its first answer opens it, and does not count."""
-    counted = answers[1:]
+def summarize(kind: Kind, rounds: Sequence[Round]) -> Figures:
+    """What the requests of one kind saw in all rounds; of the rates the median, as a host may have been busy."""
+    windows = [one.windows[kind] for one in rounds]
+    counted = [answer for answers in windows for answer in answers[1:]]
     faults = [answer.fault for answer in counted if answer.fault]
-    right = [(answer.ended - answer.started) * 1000 for answer in counted if not answer.fault]
-    p50, p95 = (float(value) for value in np.percentile(right or [0.0], (50, 95)))
-    per_second = len(right) / (answers[-1].ended - answers[0].ended)
-    shown = tuple(dict.fromkeys(faults))[:SHOWN_FAULTS]
-    return Figures(len(right), len(faults), per_second, p50, p95, shown)
+    latencies_ms = [(answer.ended - answer.started) * 1000 for answer in counted if not answer.fault]
+    p50, p95 = (float(value) for value in np.percentile(latencies_ms or [0.0], (50, 95)))
+    return Figures(
+        answered=len(latencies_ms),
+        failed=len(faults),
+        per_second=median(_rate(answers) for answers in windows),
+        p50_ms=p50,
+        p95_ms=p95,
+        cpu_ms=median(one.cpu_ms for one in rounds) or None,
+        faults=list(dict.fromkeys(faults))[:SHOWN_FAULTS],
+    )
+
+
+def _rate(answers: Sequence[Answered]) -> float:
+    right = sum(not answer.fault for answer in answers[1:])
+    return right / (answers[-1].ended - answers[0].ended)
 
 
 async def _until(condition: Callable[[], bool]) -> None:
     while not condition():
         await asyncio.sleep(POLL_S)
-
-
-def _ended(answer: Answered) -> float:
-    return answer.ended

@@ -1,15 +1,19 @@
 """Pictures to send: the user's own, or drawn ones that cost as much as photos, group photos and pages do."""
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFilter, UnidentifiedImageError
+from PIL import Image, ImageDraw, ImageFilter
 
-from adapter.compare.workload import Kind
+from adapter.compare.workload import Kind, Pictures
 from adapter.errors import SetupError
+
+DrawFace = Callable[[NDArray[np.uint8], tuple[float, float], float, int], None]
+"""Draws a face into a picture (h, w, 3): its middle (x, y), its size in pixels, and who it is."""
 
 LONG_SIDE, QUALITY = 1440, 80
 """Of Immich's previews."""
@@ -47,23 +51,31 @@ WORDS = """
 """.split()
 
 
-def own(folder: Path) -> Mapping[Kind, Mapping[str, bytes]]:
+def own(folder: Path) -> Pictures:
     """Previews of pictures spread evenly over a folder, by file name; for every kind the same.
 
     Raises:
         SetupError: there is none.
     """
-    found = [path for path in sorted(folder.rglob("*")) if _is_picture(path)]
-    if not found:
+    known = Image.registered_extensions()
+    found = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in known]
+    previews = {}
+    for path in found[:: max(1, len(found) // MOST_OWN_PICTURES)][:MOST_OWN_PICTURES]:
+        with suppress(OSError), Image.open(path) as image:  # what is no picture is left out
+            previews[str(path.relative_to(folder))] = preview(image)
+    if not previews:
         raise SetupError(f"There is no picture in {folder}.")
-    chosen = found[:: max(1, len(found) // MOST_OWN_PICTURES)][:MOST_OWN_PICTURES]
-    previews = {str(path.relative_to(folder)): _preview_of(path) for path in chosen}
     return dict.fromkeys(Kind, previews)
 
 
-def drawn() -> Mapping[Kind, Mapping[str, bytes]]:
-    """Pictures of each kind, always the same."""
-    pictures = {Kind.PICTURES: photos(PHOTOS), Kind.GROUPS: _groups(GROUPS), Kind.PAGES: _pages(PAGES)}
+def drawn(draw_face: DrawFace | None = None) -> Pictures:
+    """Pictures of each kind, always the same.
+
+    Args:
+        draw_face: in the place of our own way.
+    """
+    groups = _groups(draw_face or _draw_face)
+    pictures = {Kind.PICTURES: _photos(PHOTOS), Kind.GROUPS: groups, Kind.PAGES: _pages()}
     return {
         kind: {str(number): preview(image) for number, image in enumerate(images, 1)}
         for kind, images in pictures.items()
@@ -79,7 +91,7 @@ def preview(image: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-def photos(count: int) -> Iterator[Image.Image]:
+def _photos(count: int) -> Iterator[Image.Image]:
     """Pictures with the colours and the detail of photos, every third of them upright."""
     for number in range(count):
         rng = np.random.default_rng(number)
@@ -91,30 +103,32 @@ def photos(count: int) -> Iterator[Image.Image]:
         yield Image.fromarray(np.clip(levels, 0, 255).astype(np.uint8))
 
 
-def _groups(count: int) -> Iterator[Image.Image]:
-    for number, photo in enumerate(photos(count)):
-        canvas = photo.resize(SIZE)
+def _groups(draw_face: DrawFace) -> Iterator[Image.Image]:
+    for number, photo in enumerate(_photos(GROUPS)):
+        canvas = np.array(photo.resize(SIZE))
         for place, (x, y, size) in enumerate(PLACES):
-            face = _face(size, *LOOKS[(number + place) % len(LOOKS)])
-            canvas.paste(face, (x - size, y - size), face)
-        yield canvas
+            draw_face(canvas, (x, y), size, len(PLACES) * number + place)
+        yield Image.fromarray(canvas)
 
 
-def _face(size: int, skin: str, shade: str, hair: str) -> Image.Image:
-    """Twice as wide as the face, transparent around it."""
-    face = Image.new("RGBA", (2 * size, 2 * size))
+def _draw_face(canvas: NDArray[np.uint8], center: tuple[float, float], size: float, identity: int) -> None:
+    side = int(2 * size)
+    face = Image.new("RGBA", (side, side))  # twice as wide as the face, transparent around it
     pen = ImageDraw.Draw(face)
-    colors = {"skin": skin, "hair": hair, "shade": shade}
+    colors = dict(zip(("skin", "shade", "hair"), LOOKS[identity % len(LOOKS)], strict=True))
     for x, y, half_width, half_height, color in FACE:
         low = (1 + x - half_width) * size, (1 + y - half_height) * size
         high = (1 + x + half_width) * size, (1 + y + half_height) * size
         pen.ellipse((*low, *high), fill=colors.get(color, color))
-    return face.filter(ImageFilter.GaussianBlur(size / 30))
+    face = face.filter(ImageFilter.GaussianBlur(size / 30))
+    picture = Image.fromarray(canvas)
+    picture.paste(face, (int(center[0] - size), int(center[1] - size)), face)
+    canvas[:] = np.asarray(picture)
 
 
-def _pages(count: int) -> Iterator[Image.Image]:
+def _pages() -> Iterator[Image.Image]:
     """Densely printed pages."""
-    for number in range(count):
+    for number in range(PAGES):
         rng = np.random.default_rng(number)
         lines = [" ".join(rng.choice(WORDS, int(rng.integers(9, 15)))) for _ in range(LINES)]
         yield page(lines, PAGE_SIZE, FONT_SIZE)
@@ -134,16 +148,3 @@ def _waves(rng: np.random.Generator, cells: int, size: tuple[int, int]) -> NDArr
     """Soft noise (height, width) about zero: `cells` waves along each side."""
     coarse = Image.fromarray(rng.standard_normal((cells, cells), np.float32))
     return np.asarray(coarse.resize(size, Image.Resampling.BICUBIC))
-
-
-def _is_picture(path: Path) -> bool:
-    try:
-        with Image.open(path):
-            return True
-    except (OSError, UnidentifiedImageError):
-        return False
-
-
-def _preview_of(path: Path) -> bytes:
-    with Image.open(path) as image:
-        return preview(image)

@@ -1,13 +1,24 @@
-"""A comparison in a terminal."""
+"""A comparison in a terminal of 80 columns or more."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 from rich.box import SIMPLE
-from rich.console import Group, RenderableType
+from rich.console import Console, Group
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
-from adapter.compare.comparison import Comparison
+from adapter.compare.comparison import Comparison, Done, Speed
+
+
+@contextmanager
+def progress(steps: int) -> Iterator[Done]:
+    """A bar on stderr, which goes on with what is done."""
+    shown = BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeRemainingColumn()
+    with Progress(*shown, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("the first answers; models may have to be loaded", total=steps)
+        yield lambda what, count: bar.update(task, advance=count, description=what)
 
 
 def number(value: float | None) -> str:
@@ -40,56 +51,46 @@ def render(found: Comparison) -> Group:
 
 
 def _answers(found: Comparison) -> Table:
-    table = columns(
-        "answers",
-        "",
-        "compared",
-        "differ",
-        "lowest cosine",
-        "median cosine",
-        "largest box px",
-        "lines differ",
-    )
+    names = "compared", "differ", "lowest cosine", "median cosine", "largest box px", "lines differ"
+    table = columns("answers", "", *names)
     for one in found.answers:
+        cosines = ("" if x is None else f"{x:.6f}" for x in (one.lowest_cosine, one.median_cosine))
         lines = f"{one.differing_lines} of {one.lines}" if one.lines else ""
-        cosines = (
-            "" if cosine is None else f"{cosine:.6f}" for cosine in (one.lowest_cosine, one.median_cosine)
-        )
-        table.add_row(
-            one.kind, str(one.compared), str(one.differing), *cosines, number(one.largest_box_px), lines
-        )
+        counts = str(one.compared), str(one.differing)
+        table.add_row(one.kind, *counts, *cosines, number(one.largest_box_px), lines)
     return table
 
 
 def _speeds(found: Comparison) -> Table:
-    table = columns(
-        "speed: requests/s, latency in ms; the ratio is our rate by theirs",
-        "", "at a time", "ours /s", "theirs /s", "ratio", "ours p50", "p95", "theirs p50", "p95",
-    )  # fmt: skip
-    last = None
+    title = "speed: the ratio is our rate by theirs, CPU is the service's processor time for an answer"
+    table = columns(title, "load", "service", "/s", "ratio", "p50 ms", "p95 ms", "CPU ms")
+    table.columns[1].justify = "left"
     for one in found.speeds:
-        if last not in (None, one.kind):
-            table.add_section()
-        rates = one.ours.per_second, one.theirs.per_second, one.ratio
-        latencies = one.ours.p50_ms, one.ours.p95_ms, one.theirs.p50_ms, one.theirs.p95_ms
-        name = "" if one.kind == last else one.kind
-        table.add_row(name, str(one.at_a_time), *map(number, (*rates, *latencies)))
-        last = one.kind
+        for load, name, seen, ratio in (
+            (_load(one), "ours", one.ours, one.ratio),
+            ("", "theirs", one.theirs, None),
+        ):
+            values = seen.per_second, ratio, seen.p50_ms, seen.p95_ms, seen.cpu_ms
+            table.add_row(load, name, *map(number, values), end_section=not load)
     return table
 
 
-def _failures(found: Comparison) -> Iterator[RenderableType]:
+def _load(speed: Speed) -> str:
+    """`texts at 4`; `texts at 1, mixed` beside other kinds."""
+    return f"{speed.kind} at {speed.at_a_time}{', mixed' if speed.beside else ''}"
+
+
+def _failures(found: Comparison) -> Iterator[Text]:
     for one in found.speeds:
         for name, seen in ((found.ours, one.ours), (found.theirs, one.theirs)):
             if seen.failed:
-                where = f"{name}, {one.kind}, {one.at_a_time} at a time"
                 what = f"{seen.failed} of {seen.failed + seen.answered} failed or were answered otherwise than alone"
-                yield Text(f"! {where}: {what}: {'; '.join(seen.faults)}", "red")
+                yield Text(f"! {name}, {_load(one)}: {what}: {'; '.join(seen.faults)}", "red")
 
 
 def _memory(found: Comparison) -> str:
     shown = [
-        f"{whose} {number(mb)} MB" if mb else f"{whose} cannot be seen (in a container, or on another host)"
+        f"{whose} {number(mb)} MB" if mb else f"{whose} cannot be seen"
         for whose, mb in zip(("ours", "theirs"), found.memory_mb, strict=True)
     ]
     return f"memory after the loads: {', '.join(shown)}"

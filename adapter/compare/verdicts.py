@@ -1,9 +1,8 @@
 """What two services' answers mean for what Immich has kept of one of them: its index."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from statistics import median
-from typing import Any
 
 from adapter.compare.differences import COSINE, Difference
 from adapter.compare.workload import Kind
@@ -15,53 +14,44 @@ JOBS = {TaskName.CLIP: "Smart Search", TaskName.FACES: "Face Detection", TaskNam
 """What Immich calls the jobs that fill its indexes."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Answers:
     """How our answers to requests of one kind differ from theirs.
 
     Attributes:
         compared, differing: how many requests, and to how many the answers are not the same.
+        lowest_cosine, median_cosine, largest_box_px: None where there is no vector, or no box.
         lines, differing_lines: of text.
         faults: how they differ, in words; the first few.
     """
 
     kind: Kind
-    compared: int = 0
-    differing: int = 0
-    cosines: list[float] = field(default_factory=list)
-    boxes_px: list[float] = field(default_factory=list)
-    lines: int = 0
-    differing_lines: int = 0
-    faults: list[str] = field(default_factory=list)
+    compared: int
+    differing: int
+    lowest_cosine: float | None
+    median_cosine: float | None
+    largest_box_px: float | None
+    lines: int
+    differing_lines: int
+    faults: list[str]
 
-    def add(self, name: str, found: Difference) -> None:
-        """One more request, by its name."""
-        words = found.words
-        self.compared += 1
-        self.differing += bool(words)
-        self.cosines += found.cosines
-        self.boxes_px += found.boxes_px
-        self.lines += found.lines
-        self.differing_lines += len(found.texts)
-        self.faults = [*self.faults, *(f"{name}: {word}" for word in words)][:SHOWN_FAULTS]
 
-    @property
-    def lowest_cosine(self) -> float | None:
-        return min(self.cosines, default=None)
-
-    @property
-    def median_cosine(self) -> float | None:
-        return median(self.cosines) if self.cosines else None
-
-    @property
-    def largest_box_px(self) -> float | None:
-        return max(self.boxes_px, default=None)
-
-    def as_json(self) -> dict[str, Any]:
-        names = (
-            "kind compared differing lowest_cosine median_cosine largest_box_px lines differing_lines faults"
-        )
-        return {name: getattr(self, name) for name in names.split()}
+def join(kind: Kind, found: Mapping[str, Difference]) -> Answers:
+    """The differences by the requests' names as one."""
+    differences = found.values()
+    cosines = [cosine for one in differences for cosine in one.cosines]
+    words = [f"{name}: {word}" for name, one in found.items() for word in one.words]
+    return Answers(
+        kind,
+        compared=len(found),
+        differing=sum(bool(one.words) for one in differences),
+        lowest_cosine=min(cosines, default=None),
+        median_cosine=median(cosines) if cosines else None,
+        largest_box_px=max((box for one in differences for box in one.boxes_px), default=None),
+        lines=sum(one.lines for one in differences),
+        differing_lines=sum(len(one.texts) for one in differences),
+        faults=words[:SHOWN_FAULTS],
+    )
 
 
 @dataclass(frozen=True)
@@ -72,45 +62,35 @@ class Verdict:
     words: str
 
 
-def judge(answers: Iterable[Answers]) -> list[Verdict]:
+def judge(answers: Sequence[Answers]) -> list[Verdict]:
     """A verdict on each task's index."""
-    by_task: dict[TaskName, list[Answers]] = {}
-    for found in answers:
-        by_task.setdefault(found.kind.task, []).append(found)
-    return [
-        _lines(found) if task is TaskName.OCR else _vectors(task, found) for task, found in by_task.items()
-    ]
+    tasks = dict.fromkeys(one.kind.task for one in answers)
+    return [_verdict(task, [one for one in answers if one.kind.task is task]) for task in tasks]
 
 
-def _vectors(task: TaskName, found: list[Answers]) -> Verdict:
-    job = JOBS[task]
-    cosines = [cosine for one in found for cosine in one.cosines]
+def _verdict(task: TaskName, found: Sequence[Answers]) -> Verdict:
+    compared, differing, lines, differing_lines = (
+        sum(getattr(one, name) for one in found)
+        for name in ("compared", "differing", "lines", "differing_lines")
+    )
+    if differing_lines:
+        anew = "What was read before can still be searched; to have it read anew, run the job OCR for all pictures."
+        return Verdict(False, f"OCR: {differing_lines} of {lines} lines differ. {anew}")
+    if task is TaskName.OCR:
+        return Verdict(True, f"OCR: no line of {lines} differs: the index stays valid.")
+    job, cosines = JOBS[task], [one.lowest_cosine for one in found if one.lowest_cosine is not None]
     if not cosines:
         return Verdict(
             True, f"{job}: no face in these pictures. Give a folder of photos of people: --pictures"
         )
-    lowest = f"{job}: the lowest cosine is {min(cosines):.6f}:"
     if min(cosines) < NEAR_COSINE:
-        return Verdict(False, f"{lowest} rebuild the index. In Immich, run the job {job} for all pictures.")
-    if min(cosines) < COSINE:
-        return Verdict(
-            False,
-            f"{lowest} the index can still be searched, with a little other order. To have it exact, run the job "
-            f"{job} for all pictures.",
-        )
-    compared, differing = (sum(getattr(one, name) for one in found) for name in ("compared", "differing"))
-    if differing:
+        words = f"rebuild the index. In Immich, run the job {job} for all pictures."
+    elif min(cosines) < COSINE:
+        words = "the index can still be searched, with a little other order. To have it exact, "
+        words += f"run the job {job} for all pictures."
+    elif differing:
         words = f"the index stays valid, but {differing} of {compared} answers differ otherwise."
-        return Verdict(False, f"{lowest} {words}")
-    return Verdict(True, f"{lowest} the index stays valid.")
-
-
-def _lines(found: list[Answers]) -> Verdict:
-    lines, differing = (sum(getattr(one, name) for one in found) for name in ("lines", "differing_lines"))
-    if differing:
-        return Verdict(
-            False,
-            f"OCR: {differing} of {lines} lines differ. What was read before can still be searched; to have it read "
-            "anew, run the job OCR for all pictures.",
-        )
-    return Verdict(True, f"OCR: no line of {lines} differs: the index stays valid.")
+    else:
+        words = "the index stays valid."
+    exact = min(cosines) >= COSINE and not differing
+    return Verdict(exact, f"{job}: the lowest cosine is {min(cosines):.6f}: {words}")

@@ -10,19 +10,10 @@ from typing import Any
 from adapter.protocol import TaskName
 
 TEXTS = (
-    "sunset",
-    "grandmother",
-    "a yellow lemon",
-    "two children on a swing",
-    "my brother and his dog at the lake",
-    "birthday cake with candles on the kitchen table",
-    "fireworks over the harbour",
-    "receipt from the hardware store in March",
-    "Erdbeere",
-    "ciel de nuit",
-    "mar azul",
-    "雪山",
-)
+    "sunset", "grandmother", "a yellow lemon", "two children on a swing", "my brother and his dog at the lake",
+    "birthday cake with candles on the kitchen table", "fireworks over the harbour",
+    "receipt from the hardware store in March", "Erdbeere", "ciel de nuit", "mar azul", "雪山",
+)  # fmt: skip
 BOUNDARY = "----formdata-undici-041592653589"
 CONTENT_TYPE = f"multipart/form-data; boundary={BOUNDARY}"
 
@@ -61,7 +52,7 @@ class Request:
 
     @cached_property
     def entries(self) -> str:
-        return json.dumps(_entries(self.kind, self.model))
+        return json.dumps({self.kind.task: _entries(self.kind, self.model)})
 
     @cached_property
     def body(self) -> bytes:
@@ -75,39 +66,36 @@ class Request:
 
 
 Workload = Mapping[Kind, Sequence[Request]]
+Pictures = Mapping[Kind, Mapping[str, bytes]]
+"""For each kind but `texts`: name → JPEG."""
 
 
-def build(kinds: Iterable[Kind], models: Models, pictures: Mapping[Kind, Mapping[str, bytes]]) -> Workload:
-    """The requests of each kind.
+def build(kinds: Iterable[Kind], models: Models, pictures: Pictures) -> Workload:
+    """The requests of each kind."""
+    return {kind: list(_requests(kind, models[kind.task], pictures)) for kind in kinds}
 
-    Args:
-        pictures: for each kind but `texts`: name → JPEG.
-    """
-    return {
-        kind: [Request(kind, f"text {text!r}", models[kind.task], text=text) for text in TEXTS]
-        if kind is Kind.TEXTS
-        else [
-            Request(kind, f"{kind} {name}", models[kind.task], image=image)
-            for name, image in pictures[kind].items()
-        ]
-        for kind in kinds
-    }
+
+def _requests(kind: Kind, model: str, pictures: Pictures) -> Iterable[Request]:
+    if kind is Kind.TEXTS:
+        return (Request(kind, f"text {text!r}", model, text=text) for text in TEXTS)
+    return (Request(kind, f"{kind} {name}", model, image) for name, image in pictures[kind].items())
 
 
 def _entries(kind: Kind, model: str) -> dict[str, Any]:
-    """What Immich asks for with its default settings."""
+    """What Immich asks a task for with its default settings."""
     match kind:
         case Kind.PICTURES:
-            return {kind.task: {"visual": {"modelName": model}}}
+            options: dict[str, dict[str, Any]] = {"visual": {}}
         case Kind.TEXTS:
-            return {kind.task: {"textual": {"modelName": model, "options": {"language": "en"}}}}
+            options = {"textual": {"language": "en"}}
         case Kind.GROUPS:
-            detection = {"modelName": model, "options": {"minScore": 0.7}}
-            return {kind.task: {"detection": detection, "recognition": {"modelName": model}}}
+            options = {"detection": {"minScore": 0.7}, "recognition": {}}
         case Kind.PAGES:
-            detection = {"modelName": model, "options": {"minScore": 0.5, "maxResolution": 736}}
-            recognition = {"modelName": model, "options": {"minScore": 0.8}}
-            return {kind.task: {"detection": detection, "recognition": recognition}}
+            options = {"detection": {"minScore": 0.5, "maxResolution": 736}, "recognition": {"minScore": 0.8}}
+    return {
+        part: {"modelName": model, **({"options": chosen} if chosen else {})}
+        for part, chosen in options.items()
+    }
 
 
 def _field(disposition: str, value: bytes) -> bytes:

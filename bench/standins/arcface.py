@@ -30,10 +30,10 @@ def model(name: str) -> onnx.ModelProto:
             x = _block(net, x, channels, planes, stride=1 if block else 2)
             channels = planes
     side = CROP_PX // 2 ** len(STAGES)
-    features = net.add("Flatten", net.batch_norm(x, channels), axis=1)
+    features = net.Flatten(net.batch_norm(x, channels), axis=1)
     inputs = channels * side**2
     weight = net.normal(DIMENSIONS, inputs, deviation=1 / math.sqrt(inputs))
-    vector = net.add("Gemm", features, weight, net.normal(DIMENSIONS), transB=1)
+    vector = net.Gemm(features, weight, net.normal(DIMENSIONS), transB=1)
     net.batch_norm(vector, DIMENSIONS, to="683")
     return net.model(
         name, {"input.1": ["None", 3, CROP_PX, CROP_PX]}, {"683": ["None", DIMENSIONS]}, opset=11
@@ -45,8 +45,8 @@ def _block(net: Network, x: str, channels: int, planes: int, stride: int) -> str
     branch = net.conv(net.batch_norm(x, channels), channels, planes)
     branch = net.conv(_prelu(net, branch, planes), planes, planes, stride=stride, gain=BRANCH_GAIN)
     shortcut = x if stride == 1 else net.conv(x, channels, planes, side=1, stride=stride, gain=1)
-    return net.add("Add", branch, shortcut)
+    return net.Add(branch, shortcut)
 
 
 def _prelu(net: Network, x: str, channels: int) -> str:
-    return net.add("PRelu", x, net.normal(channels, 1, 1, mean=0.25))
+    return net.PRelu(x, net.normal(channels, 1, 1, mean=0.25))

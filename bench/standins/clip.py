@@ -16,13 +16,11 @@ from pathlib import Path
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto
 from tokenizers import Regex, normalizers
 
 from adapter.protocol import GRAPH
 from bench.standins.layers import Network
 from demo.models.clip import CONTEXT_LENGTH, END, SIZE_PX, START, UNKNOWN, tokenizer, write_settings
-from demo.models.graph import floats, integers
 
 NAME = "stand-in-ViT-B-32"
 DIMENSIONS = 512
@@ -46,7 +44,7 @@ VISUAL = Transformer(tokens=1 + (SIZE_PX // PATCH_PX) ** 2, width=768, heads=12)
 TEXTUAL = Transformer(tokens=CONTEXT_LENGTH, width=512, heads=8)
 
 
-def build(folder: Path) -> None:
+def write(folder: Path) -> None:
     """Writes the model into `folder`, in the layout of Immich's cache; the same bytes every time."""
     config = {
         "embed_dim": DIMENSIONS,
@@ -74,72 +72,70 @@ def visual_model() -> onnx.ModelProto:
     """`image` (1, 3, 224, 224), normalised → `embedding` (1, 512), of length 1."""
     net, width = Network(seed=1), VISUAL.width
     weight = net.normal(width, 3, PATCH_PX, PATCH_PX, deviation=1 / math.sqrt(3 * PATCH_PX**2))
-    patches = net.add("Conv", "image", weight, kernel_shape=[PATCH_PX] * 2, strides=[PATCH_PX] * 2)
-    x = net.add("Transpose", net.add("Reshape", patches, integers(1, width, -1)), perm=[0, 2, 1])
-    x = net.add("Concat", net.normal(1, 1, width, deviation=1), x, axis=1)
-    x = net.layer_norm(net.add("Add", x, net.normal(VISUAL.tokens, width, deviation=1)), width)
+    patches = net.Conv("image", weight, kernel_shape=[PATCH_PX] * 2, strides=[PATCH_PX] * 2)
+    x = net.Transpose(net.Reshape(patches, [1, width, -1]), perm=[0, 2, 1])
+    x = net.Concat(net.normal(1, 1, width, deviation=1), x, axis=1)
+    x = net.layer_norm(net.Add(x, net.normal(VISUAL.tokens, width, deviation=1)), width)
     x = net.layer_norm(_transform(net, x, VISUAL), width)
-    _project(net, net.add("Gather", x, np.array(0), axis=1), width)
-    image = [1, 3, SIZE_PX, SIZE_PX]
-    return net.model(NAME, {"image": image}, {"embedding": [1, DIMENSIONS]})
+    _project(net, net.Gather(x, np.array(0), axis=1), width)
+    return net.model(NAME, {"image": [1, 3, SIZE_PX, SIZE_PX]}, {"embedding": [1, DIMENSIONS]})
 
 
 def textual_model() -> onnx.ModelProto:
     """`text` int32 (1, 77) → `embedding` (1, 512), of length 1: the vector at the end of the text."""
     net, width = Network(seed=2), TEXTUAL.width
-    x = net.add("Gather", net.normal(VOCABULARY, width, deviation=1), "text")
-    x = net.add("Add", x, net.normal(TEXTUAL.tokens, width, deviation=1))
+    x = net.Gather(net.normal(VOCABULARY, width, deviation=1), "text")
+    x = net.Add(x, net.normal(TEXTUAL.tokens, width, deviation=1))
     causal = np.triu(np.full((1, 1, TEXTUAL.tokens, TEXTUAL.tokens), -np.inf, np.float32), 1)
     x = net.layer_norm(_transform(net, x, TEXTUAL, causal), width)
-    end = net.add("ArgMax", "text", axis=-1, keepdims=0)  # its id is the highest
-    own_row = net.add("Add", end, integers(0))
-    _project(net, net.add("Gather", net.add("Flatten", x, axis=2), own_row, axis=0), width)
-    text = [1, CONTEXT_LENGTH]
-    return net.model(NAME, {"text": text}, {"embedding": [1, DIMENSIONS]}, kind=TensorProto.INT32)
+    end = net.ArgMax("text", axis=-1, keepdims=0)  # its id is the highest
+    own_row = net.Add(end, [0])
+    _project(net, net.Gather(net.Flatten(x, axis=2), own_row, axis=0), width)
+    return net.model(NAME, {"text": [1, CONTEXT_LENGTH]}, {"embedding": [1, DIMENSIONS]})
 
 
 def _transform(net: Network, x: str, size: Transformer, mask: NDArray[np.float32] | None = None) -> str:
     """(1, tokens, width) → the same. `mask` is added to the scores of every attention."""
     for _ in range(size.layers):
-        x = net.add("Add", x, _attend(net, net.layer_norm(x, size.width), size, mask))
-        x = net.add("Add", x, _feed_forward(net, net.layer_norm(x, size.width), size.width))
+        x = net.Add(x, _attend(net, net.layer_norm(x, size.width), size, mask))
+        x = net.Add(x, _feed_forward(net, net.layer_norm(x, size.width), size.width))
     return x
 
 
 def _attend(net: Network, x: str, size: Transformer, mask: NDArray[np.float32] | None) -> str:
     tokens, width, heads = size.tokens, size.width, size.heads
-    x = net.linear(net.add("Transpose", x, perm=[1, 0, 2]), width, 3 * width)
-    x = net.add("Unsqueeze", net.add("Reshape", x, integers(tokens, 1, 3, width)), integers(0))
-    x = net.add("Squeeze", net.add("Transpose", x, perm=[3, 1, 2, 0, 4]), integers(-2))
-    q, k, v = (_split_heads(net, net.add("Gather", x, np.array(i), axis=0), size) for i in range(3))
-    half_scale = floats((width // heads) ** -0.25)  # on either side
-    k = net.add("Mul", net.add("Transpose", k, perm=[0, 1, 3, 2]), half_scale)
-    scores = net.add("MatMul", net.add("Mul", q, half_scale), k)
-    scores = scores if mask is None else net.add("Add", scores, mask)
-    x = net.add("MatMul", net.add("Softmax", scores, axis=-1), v)  # (1, heads, tokens, width / heads)
-    x = net.add("Reshape", net.add("Transpose", x, perm=[2, 0, 1, 3]), integers(tokens, width))
+    x = net.linear(net.Transpose(x, perm=[1, 0, 2]), width, 3 * width)
+    x = net.Unsqueeze(net.Reshape(x, [tokens, 1, 3, width]), [0])
+    x = net.Squeeze(net.Transpose(x, perm=[3, 1, 2, 0, 4]), [-2])
+    q, k, v = (_split_heads(net, net.Gather(x, np.array(i), axis=0), size) for i in range(3))
+    half_scale = (width // heads) ** -0.25  # on either side
+    k = net.Mul(net.Transpose(k, perm=[0, 1, 3, 2]), half_scale)
+    scores = net.MatMul(net.Mul(q, half_scale), k)
+    scores = scores if mask is None else net.Add(scores, mask)
+    x = net.MatMul(net.Softmax(scores, axis=-1), v)  # (1, heads, tokens, width / heads)
+    x = net.Reshape(net.Transpose(x, perm=[2, 0, 1, 3]), [tokens, width])
     weight = net.normal(width, width, deviation=1 / math.sqrt(width))
-    x = net.add("Gemm", x, weight, net.normal(width), transB=1)
-    return net.add("Transpose", net.add("Reshape", x, integers(tokens, 1, width)), perm=[1, 0, 2])
+    x = net.Gemm(x, weight, net.normal(width), transB=1)
+    return net.Transpose(net.Reshape(x, [tokens, 1, width]), perm=[1, 0, 2])
 
 
 def _split_heads(net: Network, x: str, size: Transformer) -> str:
     """(tokens, 1, width) → (1, heads, tokens, width / heads)."""
     each = size.width // size.heads
-    x = net.add("Reshape", x, integers(size.tokens, size.heads, each))
-    x = net.add("Transpose", x, perm=[1, 0, 2])
-    return net.add("Reshape", x, integers(1, size.heads, size.tokens, each))
+    x = net.Reshape(x, [size.tokens, size.heads, each])
+    x = net.Transpose(x, perm=[1, 0, 2])
+    return net.Reshape(x, [1, size.heads, size.tokens, each])
 
 
 def _feed_forward(net: Network, x: str, width: int) -> str:
     """Two layers with OpenAI's approximation of GELU between them."""
     x = net.linear(x, width, 4 * width)
-    x = net.add("Mul", x, net.add("Sigmoid", net.add("Mul", x, floats(1.702))))
+    x = net.Mul(x, net.Sigmoid(net.Mul(x, (1.702))))
     return net.linear(x, 4 * width, width)
 
 
 def _project(net: Network, x: str, width: int) -> None:
     """(1, width) → the output `embedding` (1, 512), of length 1."""
-    x = net.add("MatMul", x, net.normal(width, DIMENSIONS, deviation=1 / math.sqrt(width)))
-    length = net.add("Clip", net.add("ReduceL2", x, axes=[-1], keepdims=1), floats(1e-12))
-    net.add("Div", x, net.add("Expand", length, net.add("Shape", x)), to="embedding")
+    x = net.MatMul(x, net.normal(width, DIMENSIONS, deviation=1 / math.sqrt(width)))
+    length = net.Clip(net.ReduceL2(x, axes=[-1], keepdims=1), (1e-12))
+    net.Div(x, net.Expand(length, net.Shape(x)), to="embedding")

@@ -32,28 +32,20 @@ class Network(Graph):
         Source: He et al. 2015, arXiv 1502.01852: the square root of 2 makes up for the half that a ReLU cuts off.
         """
         weight = self.normal(outputs, inputs, side, side, deviation=gain / math.sqrt(inputs * side**2))
-        pads = [side // 2] * 4
-        return self.add(
-            "Conv",
-            x,
-            weight,
-            self.normal(outputs),
-            kernel_shape=[side] * 2,
-            strides=[stride] * 2,
-            pads=pads,
-        )
+        sides = {"kernel_shape": [side] * 2, "strides": [stride] * 2, "pads": [side // 2] * 4}
+        return self.Conv(x, weight, self.normal(outputs), **sides)
 
     def linear(self, x: str, inputs: int, outputs: int) -> str:
         """A product with a weight, and a bias."""
         weight = self.normal(inputs, outputs, deviation=1 / math.sqrt(inputs))
-        return self.add("Add", self.normal(outputs), self.add("MatMul", x, weight))
+        return self.Add(self.normal(outputs), self.MatMul(x, weight))
 
     def layer_norm(self, x: str, width: int) -> str:
         scale, bias = self.normal(width, mean=1), self.normal(width)
-        return self.add("LayerNormalization", x, scale, bias, axis=-1, epsilon=1e-5)
+        return self.LayerNormalization(x, scale, bias, axis=-1, epsilon=1e-5)
 
     def batch_norm(self, x: str, channels: int, to: str = "") -> str:
         """Of a trained network, with the statistics of its training."""
         scale, bias, mean = self.normal(channels, mean=1), self.normal(channels), self.normal(channels)
         variance = np.ones(channels, np.float32)
-        return self.add("BatchNormalization", x, scale, bias, mean, variance, to=to, epsilon=1e-5)
+        return self.BatchNormalization(x, scale, bias, mean, variance, to=to, epsilon=1e-5)

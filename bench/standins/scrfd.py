@@ -15,7 +15,6 @@ import onnx
 
 from bench.standins.layers import Network
 from demo.models.face_graphs import ANCHORS, HEADS, OUTPUTS, Maps, add_heads, add_maps
-from demo.models.graph import floats, integers
 
 STAGES = ((56, 3), (88, 4), (88, 2), (224, 3))
 """Channels and blocks; all but the first halve the picture's sides."""
@@ -44,7 +43,7 @@ def _backbone(net: Network, x: str) -> list[str]:
     x = _conv_relu(net, x, 3, channels // 2, stride=2)
     x = _conv_relu(net, x, channels // 2, channels // 2)
     x = _conv_relu(net, x, channels // 2, channels)
-    x = net.add("MaxPool", x, kernel_shape=[2, 2], strides=[2, 2])
+    x = net.MaxPool(x, kernel_shape=[2, 2], strides=[2, 2])
     features = []
     for stage, (planes, blocks) in enumerate(STAGES):
         for block in range(blocks):
@@ -57,9 +56,9 @@ def _backbone(net: Network, x: str) -> list[str]:
 def _block(net: Network, x: str, channels: int, planes: int, stride: int) -> str:
     branch = net.conv(_conv_relu(net, x, channels, planes, stride), planes, planes, gain=0.5)
     if stride > 1:
-        x = net.add("AveragePool", x, kernel_shape=[stride] * 2, strides=[stride] * 2, ceil_mode=1)
+        x = net.AveragePool(x, kernel_shape=[stride] * 2, strides=[stride] * 2, ceil_mode=1)
         x = net.conv(x, channels, planes, side=1, gain=1)
-    return net.add("Relu", net.add("Add", branch, x))
+    return net.Relu(net.Add(branch, x))
 
 
 def _pyramid(net: Network, features: Sequence[str]) -> list[str]:
@@ -67,22 +66,22 @@ def _pyramid(net: Network, features: Sequence[str]) -> list[str]:
     channels = [planes for planes, _ in STAGES[1:]]
     sides = [net.conv(x, c, PYRAMID, side=1, gain=1) for x, c in zip(features, channels, strict=True)]
     for fine in (1, 0):
-        sides[fine] = net.add("Add", sides[fine], _enlarged(net, sides[fine + 1], like=sides[fine]))
+        sides[fine] = net.Add(sides[fine], _enlarged(net, sides[fine + 1], like=sides[fine]))
     first, *levels = (net.conv(x, PYRAMID, PYRAMID, gain=1) for x in sides)
     inner = [first]
     for level in levels:
-        inner.append(net.add("Add", level, net.conv(inner[-1], PYRAMID, PYRAMID, stride=2, gain=1)))
+        inner.append(net.Add(level, net.conv(inner[-1], PYRAMID, PYRAMID, stride=2, gain=1)))
     return [first, *(net.conv(x, PYRAMID, PYRAMID, gain=1) for x in inner[1:])]
 
 
 def _enlarged(net: Network, x: str, like: str) -> str:
     """Brought to the height and width of another, each cell repeated."""
-    head = net.add("Slice", net.add("Shape", x), integers(0), integers(2), integers(0))
-    sides = net.add("Slice", net.add("Shape", like), integers(2), integers(4), integers(0))
-    sizes = net.add("Concat", head, sides, axis=0)
+    head = net.Slice(net.Shape(x), [0], [2], [0])
+    sides = net.Slice(net.Shape(like), [2], [4], [0])
+    sizes = net.Concat(head, sides, axis=0)
     unused = np.zeros(0, np.float32)
     ways = {"coordinate_transformation_mode": "asymmetric", "mode": "nearest", "nearest_mode": "floor"}
-    return net.add("Resize", x, unused, unused, sizes, **ways)
+    return net.Resize(x, unused, unused, sizes, **ways)
 
 
 def _maps(net: Network, x: str) -> Maps:
@@ -90,12 +89,12 @@ def _maps(net: Network, x: str) -> Maps:
     for inputs in (PYRAMID, HEAD, HEAD):
         x = _conv_relu(net, x, inputs, HEAD)
     logits, boxes, key_points = (net.conv(x, HEAD, ANCHORS * width, gain=1) for width in (1, 4, 10))
-    return logits, net.add("Mul", boxes, net.normal(1, mean=1)), key_points
+    return logits, net.Mul(boxes, net.normal(1, mean=1)), key_points
 
 
 def _joined(net: Network, drawn: str, own: str) -> str:
-    return net.add("Add", drawn, net.add("Mul", own, floats(FAINT)))
+    return net.Add(drawn, net.Mul(own, FAINT))
 
 
 def _conv_relu(net: Network, x: str, inputs: int, outputs: int, stride: int = 1) -> str:
-    return net.add("Relu", net.conv(x, inputs, outputs, stride=stride))
+    return net.Relu(net.conv(x, inputs, outputs, stride=stride))

@@ -10,12 +10,11 @@ from pathlib import Path
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 from adapter.preparation.catalog import DEMO
 from adapter.protocol import TaskName
-from demo.models.graph import Dims, Graph, floats, integers
+from demo.models.graph import Dims, Graph
 from demo.models.words import SHADES, word_vectors
 
 NAME = DEMO[TaskName.CLIP]
@@ -53,13 +52,9 @@ def write_settings(folder: Path, config: dict[str, object], tokenizer: Tokenizer
     """Writes everything into `folder` but the graphs, for pictures as OpenAI's models want them."""
     pixels = {"size": SIZE_PX, "mode": "RGB", "mean": MEAN, "std": STD, "interpolation": "bicubic"}
     pixels |= {"resize_mode": "shortest", "fill_color": 0}
-    tokens: dict[str, object] = {
-        "bos_token": START,
-        "eos_token": END,
-        "pad_token": pad_token,
-        "unk_token": UNKNOWN,
-    }
-    tokens |= {"model_max_length": CONTEXT_LENGTH, "tokenizer_class": "PreTrainedTokenizerFast"}
+    tokens: dict[str, object] = {"bos_token": START, "eos_token": END, "pad_token": pad_token}
+    tokens |= {"unk_token": UNKNOWN, "model_max_length": CONTEXT_LENGTH}
+    tokens |= {"tokenizer_class": "PreTrainedTokenizerFast"}
     files = {"config": config, "visual/preprocess_cfg": pixels, "textual/tokenizer_config": tokens}
     for name, content in files.items():
         path = folder / f"{name}.json"
@@ -87,17 +82,16 @@ def _visual_model() -> onnx.ModelProto:
 
     `image` (batch, 3, 224, 224), normalised → `embedding` (batch, shades).
     """
-    opponent = floats([shade.rgb for shade in SHADES]) / 255 @ TO_OPPONENT.T  # (shades, 3)
+    opponent = np.array([shade.rgb for shade in SHADES], np.float32) / 255 @ TO_OPPONENT.T  # (shades, 3)
     # Softmax of -sharpness * |color - shade|²; the part that all shades have in common is left out.
     weight = 2 * SHARPNESS * opponent @ TO_OPPONENT
     bias = -SHARPNESS * (opponent**2).sum(axis=1)
     graph = Graph()
-    rgb = graph.add("Mul", "image", floats(STD).reshape(1, 3, 1, 1))
-    rgb = graph.add("Add", rgb, floats(MEAN).reshape(1, 3, 1, 1))
-    cells = graph.add("AveragePool", rgb, kernel_shape=[CELL_PX] * 2, strides=[CELL_PX] * 2)
-    shades = graph.add("Softmax", graph.add("Conv", cells, weight[..., None, None], bias), axis=1)
-    graph.add("Sqrt", graph.add("ReduceMean", shades, axes=[2, 3], keepdims=0), to="embedding")
-    return _model(graph, TensorProto.FLOAT, image=[3, SIZE_PX, SIZE_PX])
+    rgb = graph.Add(graph.Mul("image", np.reshape(STD, (1, 3, 1, 1))), np.reshape(MEAN, (1, 3, 1, 1)))
+    cells = graph.AveragePool(rgb, kernel_shape=[CELL_PX] * 2, strides=[CELL_PX] * 2)
+    shades = graph.Softmax(graph.Conv(cells, weight[..., None, None], bias), axis=1)
+    graph.Sqrt(graph.ReduceMean(shades, axes=[2, 3], keepdims=0), to="embedding")
+    return _model(graph, image=[3, SIZE_PX, SIZE_PX])
 
 
 def _textual_model(words: dict[str, NDArray[np.float32]]) -> onnx.ModelProto:
@@ -107,18 +101,16 @@ def _textual_model(words: dict[str, NDArray[np.float32]]) -> onnx.ModelProto:
 
     `text` (batch, 77) → `embedding` (batch, shades).
     """
-    table = np.concatenate(
-        [np.zeros((len(SPECIAL), len(SHADES)), np.float32), *(v[None] for v in words.values())]
-    )
+    table = np.stack([*np.zeros((len(SPECIAL), len(SHADES)), np.float32), *words.values()])
     graph = Graph()
-    preferences = graph.add("Gather", table, "text")  # (batch, 77, shades)
-    together = graph.add("ReduceSum", preferences, integers(1), keepdims=0)
-    graph.add("Sqrt", graph.add("Softmax", together, axis=1), to="embedding")
-    return _model(graph, TensorProto.INT32, text=[CONTEXT_LENGTH])
+    preferences = graph.Gather(table, "text")  # (batch, 77, shades)
+    together = graph.ReduceSum(preferences, [1], keepdims=0)
+    graph.Sqrt(graph.Softmax(together, axis=1), to="embedding")
+    return _model(graph, text=[CONTEXT_LENGTH])
 
 
-def _model(graph: Graph, kind: int, **dims: list[int]) -> onnx.ModelProto:
+def _model(graph: Graph, **dims: list[int]) -> onnx.ModelProto:
     inputs: dict[str, Dims] = {name: ["batch", *sizes] for name, sizes in dims.items()}
-    model = graph.model(NAME, inputs, {"embedding": ["batch", len(SHADES)]}, kind=kind)
+    model = graph.model(NAME, inputs, {"embedding": ["batch", len(SHADES)]})
     onnx.checker.check_model(model, full_check=True)
     return model

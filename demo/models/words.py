@@ -3,30 +3,16 @@
 A picture is a histogram over `SHADES`; a word is a list of preferences among them. No word, no preference.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 from itertools import product
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+Vector = NDArray[np.float32]
+
 TONES = ("dark", "middle", "light")
-
-
-@dataclass(frozen=True)
-class Shade:
-    """One axis of the space.
-
-    Attributes:
-        hue: name of the colour.
-        tone: one of `TONES`.
-        rgb: the colour in the middle of the shade, 0..255.
-    """
-
-    hue: str
-    tone: str
-    rgb: tuple[int, int, int]
-
-
 HUES: dict[str, dict[str, tuple[int, int, int]]] = {
     "black": {"dark": (8, 8, 10)},
     "gray": {"dark": (66, 66, 66), "middle": (128, 128, 128), "light": (196, 196, 196)},
@@ -44,10 +30,16 @@ HUES: dict[str, dict[str, tuple[int, int, int]]] = {
 }
 """Each hue's tones, and the colour in the middle of each, 0..255."""
 
-SHADES = tuple(Shade(hue, tone, rgb) for hue, tones in HUES.items() for tone, rgb in tones.items())
 
-# "green" prefers all greens, "dark green" that shade alone; a number is the logarithm of how much.
-Preferences = dict[str, float]
+class Shade(NamedTuple):
+    """One axis of the space: a colour's name, one of `TONES`, and the colour in its middle."""
+
+    hue: str
+    tone: str
+    rgb: tuple[int, int, int]
+
+
+SHADES = tuple(Shade(hue, tone, rgb) for hue, tones in HUES.items() for tone, rgb in tones.items())
 
 COLORS = {
     "black": "black schwarz noir negro",
@@ -67,90 +59,69 @@ COLORS = {
 DARK = "dark dim gloomy dunkel dunkle dunkler dunkles finster sombre foncé foncée oscuro oscura"
 LIGHT = "light pale pastel hell helle heller helles blass clair claire pâle claro clara pálido"
 
-SCENES: dict[str, Preferences] = {
-    "bright sunny brilliant leuchtend sonnig lumineux ensoleillé brillante soleado": {
-        **{f"light {s.hue}": 3.0 for s in SHADES if s.tone == "light"},
-        **{f"middle {s.hue}": 2.0 for s in SHADES if s.tone == "middle" and s.hue != "gray"},
-    },
-    "colorful colourful rainbow vivid bunt farbenfroh regenbogen coloré multicolore colorido arcoíris": {
-        f"middle {s.hue}": 5.0 for s in SHADES if s.tone == "middle" and s.hue not in ("gray", "brown")
-    },
-    "monochrome grayscale": {"black": 5, "gray": 5, "white": 5},
-    "sunset sunrise dusk dawn evening abend soir sonnenuntergang crépuscule atardecer amanecer": {
-        "orange": 5,
-        "red": 4,
-        "light yellow": 3,
-        "dark purple": 3,
-        "dark red": 4,
-        "pink": 2,
-    },
-    "fire flame lava feuer feu fuego": {"orange": 5, "red": 4, "yellow": 3, "black": 3},
-    "forest tree trees jungle wald bäume forêt arbre bosque árbol": {
-        "dark green": 5,
-        "green": 4,
-        "dark brown": 3,
-    },
-    "grass meadow lawn leaf leaves wiese gras blatt herbe prairie hierba prado": {
-        "green": 5,
-        "light green": 4,
-    },
-    "night midnight nacht nuit noche": {"black": 5, "dark blue": 5, "dark purple": 2, "dark gray": 2},
-    "stars galaxy space sterne étoiles estrellas": {"black": 5, "dark blue": 3},
-    "sky himmel ciel cielo": {"light blue": 5, "blue": 3.5, "white": 2},
-    "sea ocean lake water underwater meer see wasser mer océan eau mar agua": {"blue": 5, "turquoise": 5},
-    "beach sand desert dune strand wüste plage désert sable playa desierto arena": {
-        "beige": 5,
-        "light brown": 4,
-    },
-    "snow winter ice schnee eis neige hiver nieve invierno": {"white": 5.5, "light gray": 4, "light blue": 3},
-    "fog mist cloud clouds rain stone concrete road nebel wolken brouillard nuages niebla nubes": {"gray": 5},
-    "wood coffee chocolate bread holz kaffee schokolade bois café chocolat madera": {
-        "brown": 5,
-        "dark brown": 5,
-    },
-    "strawberry tomato cherry blood erdbeere tomate kirsche fraise cerise fresa cereza": {
-        "red": 5,
-        "green": 1.5,
-    },
-    "lemon banana sunflower zitrone banane sonnenblume citron tournesol limón plátano girasol": {"yellow": 5},
-    "carrot pumpkin mandarin karotte kürbis carotte citrouille zanahoria calabaza": {"orange": 5.5},
-    "lavender grape plum lavendel traube lavande raisin lavanda uva": {"purple": 5.5, "green": 1},
-    "flamingo blossom pig blüte flamant flamenco": {"pink": 5.5},
-}
+
+# "green" prefers all greens, "dark green" that shade alone; a number is the logarithm of how much.
+SCENES = {
+    "bright sunny brilliant leuchtend sonnig lumineux ensoleillé brillante soleado": ", ".join(
+        f"{tone} {hue} {3 if tone == 'light' else 2}"
+        for hue, tone, _ in SHADES
+        if tone == "light" or (tone == "middle" and hue != "gray")
+    ),
+    "colorful colourful rainbow vivid bunt farbenfroh regenbogen coloré multicolore colorido arcoíris": ", ".join(
+        f"middle {hue} 5" for hue, tone, _ in SHADES if tone == "middle" and hue not in ("gray", "brown")
+    ),
+    "monochrome grayscale": "black 5, gray 5, white 5",
+    "sunset sunrise dusk dawn evening abend soir sonnenuntergang crépuscule atardecer amanecer":
+        "orange 5, red 4, light yellow 3, dark purple 3, dark red 4, pink 2",
+    "fire flame lava feuer feu fuego": "orange 5, red 4, yellow 3, black 3",
+    "forest tree trees jungle wald bäume forêt arbre bosque árbol": "dark green 5, green 4, dark brown 3",
+    "grass meadow lawn leaf leaves wiese gras blatt herbe prairie hierba prado": "green 5, light green 4",
+    "night midnight nacht nuit noche": "black 5, dark blue 5, dark purple 2, dark gray 2",
+    "stars galaxy space sterne étoiles estrellas": "black 5, dark blue 3",
+    "sky himmel ciel cielo": "light blue 5, blue 3.5, white 2",
+    "sea ocean lake water underwater meer see wasser mer océan eau mar agua": "blue 5, turquoise 5",
+    "beach sand desert dune strand wüste plage désert sable playa desierto arena": "beige 5, light brown 4",
+    "snow winter ice schnee eis neige hiver nieve invierno": "white 5.5, light gray 4, light blue 3",
+    "fog mist cloud clouds rain stone concrete road nebel wolken brouillard nuages niebla nubes": "gray 5",
+    "wood coffee chocolate bread holz kaffee schokolade bois café chocolat madera": "brown 5, dark brown 5",
+    "strawberry tomato cherry blood erdbeere tomate kirsche fraise cerise fresa cereza": "red 5, green 1.5",
+    "lemon banana sunflower zitrone banane sonnenblume citron tournesol limón plátano girasol": "yellow 5",
+    "carrot pumpkin mandarin karotte kürbis carotte citrouille zanahoria calabaza": "orange 5.5",
+    "lavender grape plum lavendel traube lavande raisin lavanda uva": "purple 5.5, green 1",
+    "flamingo blossom pig blüte flamant flamenco": "pink 5.5",
+}  # fmt: skip
 
 
-def word_vectors() -> dict[str, NDArray[np.float32]]:
-    """Preferences (number of shades,) of every word, lower-case; alphabetical."""
-    vectors = _colors() | _tones()
-    for words, preferences in SCENES.items():
-        vectors |= dict.fromkeys(words.split(), _vector(preferences))
+def word_vectors() -> dict[str, Vector]:
+    """Preferences (number of shades,) of every word, lower-case; alphabetical.
+
+    Colours have German endings and compounds too: dunkelgrün, hellblaue.
+    """
+    compounds = {"": np.zeros(len(SHADES), np.float32), "dunkel": _tone("dark"), "hell": _tone("light")}
+    vectors = {
+        prefix + word + ending: _vector({hue: 5.0}) + aside
+        for hue, words in COLORS.items()
+        for word, (prefix, aside), ending in product(
+            words.split(), compounds.items(), ("", "e", "er", "es", "en", "s")
+        )
+    }
+    vectors |= dict.fromkeys(DARK.split(), _tone("dark")) | dict.fromkeys(LIGHT.split(), _tone("light"))
+    for words, text in SCENES.items():
+        preferences = (each.rsplit(" ", 1) for each in text.split(", "))
+        vectors |= dict.fromkeys(words.split(), _vector({name: float(much) for name, much in preferences}))
     return dict(sorted(vectors.items()))
 
 
-def _colors() -> dict[str, NDArray[np.float32]]:
-    """Colour words, with German endings and compounds (dunkelgrün, hellblaue)."""
-    compounds = {"": np.zeros(len(SHADES), np.float32), "dunkel": _tone("dark"), "hell": _tone("light")}
-    return {
-        prefix + word + ending: _vector({hue: 5}) + compounds[prefix]
-        for hue, words in COLORS.items()
-        for word, prefix, ending in product(words.split(), compounds, ("", "e", "er", "es", "en", "s"))
-    }
-
-
-def _tones() -> dict[str, NDArray[np.float32]]:
-    return dict.fromkeys(DARK.split(), _tone("dark")) | dict.fromkeys(LIGHT.split(), _tone("light"))
-
-
-def _tone(tone: str) -> NDArray[np.float32]:
+def _tone(tone: str) -> Vector:
     distance = [abs(TONES.index(shade.tone) - TONES.index(tone)) for shade in SHADES]
     return np.array([3.0, 0.0, -2.0], np.float32)[distance]
 
 
-def _vector(preferences: Preferences) -> NDArray[np.float32]:
+def _vector(preferences: Mapping[str, float]) -> Vector:
     """One number a shade: that of the shade itself, or of its hue, which stands first for its middle tone."""
     vector = np.zeros(len(SHADES), np.float32)
-    for i, shade in enumerate(SHADES):
-        of_hue = preferences.get(shade.hue, 0.0)
-        aside = 0.5 if of_hue and shade.tone != "middle" else 0.0
-        vector[i] = preferences.get(f"{shade.tone} {shade.hue}", of_hue - aside)
+    for i, (hue, tone, _) in enumerate(SHADES):
+        of_hue = preferences.get(hue, 0.0)
+        aside = 0.5 if of_hue and tone != "middle" else 0.0
+        vector[i] = preferences.get(f"{tone} {hue}", of_hue - aside)
     return vector

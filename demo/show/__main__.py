@@ -1,15 +1,19 @@
 """`scripts/demo`: a search, faces, a page of text."""
 
 import asyncio
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
+from adapter.compare.client import connect
 from adapter.errors import SetupError
+from demo import child_service
 from demo.show import faces, page, search
-from demo.show.client import opened
+
+START_TIMEOUT_S = 120
 
 
 def demo(
@@ -25,10 +29,15 @@ def demo(
 
 
 async def _show(url: str | None, output: Path, console: Console) -> None:
-    async with opened(url, console) as client:
-        await search.show(client, console)
-        await faces.show(client, console, output / "faces.png")
-        await page.show(client, console, output / "page.png")
+    async with AsyncExitStack() as stack:
+        if url is None:
+            with console.status("starting Triton and the adapter ..."):
+                url = (await stack.enter_async_context(child_service.start({}, START_TIMEOUT_S))).url
+            console.print(f"The service runs on {url}/")
+        (service,) = await stack.enter_async_context(connect(url))
+        await search.show(service, console)
+        await faces.show(service, console, output / "faces.png")
+        await page.show(service, console, output / "page.png")
 
 
 if __name__ == "__main__":

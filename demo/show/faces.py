@@ -9,15 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from rich.console import Console
-from rich.table import Table
 
-from adapter.compare.pictures import preview
+from adapter.cli.predict import tables
+from adapter.compare.client import Service
 from adapter.compare.workload import Kind
 from adapter.errors import SetupError
 from demo.models.face_graphs import NAME
 from demo.models.faces import draw_face
 from demo.models.pictures import sample_pictures
-from demo.show.client import Client
+from demo.show import ask
 
 SAME_PERSON = 0.6
 """Cosine of two faces' vectors from which they count as one person here."""
@@ -33,25 +33,21 @@ CROWD = (
 IDENTITIES = {"Ann": 3, "Bob": 11, "Cleo": 19}
 
 
-async def show(client: Client, console: Console, path: Path) -> None:
+async def show(service: Service, console: Console, path: Path) -> None:
     """Prints the faces found in a drawn picture, and writes it with their boxes to `path`.
 
     Raises:
         SetupError: not all faces are found, or not told apart.
     """
     picture = draw_crowd()
-    answer, ms = await client.predict(Kind.GROUPS, NAME, image=preview(Image.fromarray(picture)))
+    answer, took = await ask(service, Kind.GROUPS, NAME, picture)
+    console.print(*tables(answer))
     faces = answer["facial-recognition"]
     people = group(faces)
-    table = Table("face", "x", "y", "size", "score", "person", title=f"Faces, found by {NAME} in {ms:.0f} ms")
-    for number, (face, person) in enumerate(zip(faces, people, strict=True)):
-        box = face["boundingBox"]
-        size = f"{box['x2'] - box['x1']:.0f} x {box['y2'] - box['y1']:.0f}"
-        place = f"{box['x1']:.0f}", f"{box['y1']:.0f}"
-        table.add_row(str(number + 1), *place, size, f"{face['score']:.2f}", f"person {person + 1}")
-    console.print(table)
     _annotate(picture, faces, people).save(path)
-    console.print(f"{len(faces)} faces of {len(set(people))} people; drawn in {path}")
+    console.print(
+        f"{len(faces)} faces of {len(set(people))} people, found by {NAME} in {took}; drawn in {path}"
+    )
     if (len(faces), len(set(people))) != (len(CROWD), len(IDENTITIES)):
         raise SetupError(f"there are {len(CROWD)} faces of {len(IDENTITIES)} people")
 
@@ -66,13 +62,10 @@ def draw_crowd() -> NDArray[np.uint8]:
 
 def group(faces: Sequence[dict[str, Any]]) -> list[int]:
     """Which person each face is: that of the first face that is like it."""
-    vectors = [np.array(json.loads(face["embedding"]), np.float32) for face in faces]
-    units = [vector / np.linalg.norm(vector) for vector in vectors]
-    people: list[int] = []
-    for number, unit in enumerate(units):
-        like = [people[other] for other in range(number) if unit @ units[other] > SAME_PERSON]
-        people.append(like[0] if like else max(people, default=-1) + 1)
-    return people
+    vectors = np.array([json.loads(face["embedding"]) for face in faces])
+    units = vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+    first_alike = ((units @ units.T) > SAME_PERSON).argmax(axis=1)  # at the latest itself
+    return [sorted(set(first_alike)).index(first) for first in first_alike]
 
 
 def _annotate(
@@ -81,7 +74,7 @@ def _annotate(
     picture = Image.fromarray(pixels)
     pen = ImageDraw.Draw(picture)
     for face, person in zip(faces, people, strict=True):
-        box = face["boundingBox"]
-        pen.rectangle([box["x1"], box["y1"], box["x2"], box["y2"]], outline="white", width=3)
-        pen.text((box["x1"], box["y1"] - 28), f"person {person + 1}", fill="white", font_size=24)
+        left, top, right, bottom = (face["boundingBox"][corner] for corner in ("x1", "y1", "x2", "y2"))
+        pen.rectangle([left, top, right, bottom], outline="white", width=3)
+        pen.text((left, top - 28), f"person {person + 1}", fill="white", font_size=24)
     return picture

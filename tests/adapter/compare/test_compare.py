@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,9 +16,10 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from adapter import cli
-from adapter.compare.memory import memory_mb, processes_of
+from adapter.compare import processes
+from adapter.compare.differences import Difference
 from adapter.compare.table import number
-from adapter.compare.verdicts import Answers, judge
+from adapter.compare.verdicts import join, judge
 from adapter.compare.workload import Kind
 from adapter.errors import SetupError
 
@@ -29,17 +31,11 @@ BOX = {"x1": 10.0, "y1": 10.0, "x2": 60.0, "y2": 70.0}
 
 def alike(entries: dict[str, Any], text: str) -> Any:
     """An answer to anything."""
-    vector = json.dumps([1.0, len(text), 0.5])
-    lines = {
-        "text": ["a line"],
-        "box": [0.1, 0.1, 0.5, 0.1, 0.5, 0.3, 0.1, 0.3],
-        "boxScore": [1],
-        "textScore": [1],
-    }
+    vector, quad = json.dumps([1.0, len(text), 0.5]), [0.1, 0.1, 0.5, 0.1, 0.5, 0.3, 0.1, 0.3]
     answers = {
         "clip": vector,
         "facial-recognition": [{"boundingBox": BOX, "embedding": vector, "score": 0.9}],
-        "ocr": lines,
+        "ocr": {"text": ["a line"], "box": quad, "boxScore": [1], "textScore": [1]},
     }
     return {task: answers[task] for task in entries} | ({} if text else SIZE)
 
@@ -111,6 +107,9 @@ def test_answers_that_are_the_same_keep_every_index_valid(compare: Compare) -> N
     ):
         assert words in done.stdout
     assert done.stdout.count("the index stays valid") == 3
+    for load in (f"{kind} at {times}" for kind in Kind for times in (1, 4, 16)):
+        rows = rf" {load} +ours( +[\d.,]+){{5}} *\n +theirs( +[\d.,]+){{4}} *\n"
+        assert re.search(rows, done.stdout), done.stdout
     assert "secret" not in done.output
 
 
@@ -168,15 +167,17 @@ def test_something_else_at_the_url_is_told() -> None:
 def test_the_verdict_is_of_the_worst_vector(
     cosines: list[float], faults: list[str], valid: bool, words: str
 ) -> None:
-    (verdict,) = judge([Answers(Kind.GROUPS, 2, len(faults), cosines, faults=faults)])
+    found = {"one": Difference(cosines, faults=faults), "other": Difference()}
+    (verdict,) = judge([join(Kind.GROUPS, found)])
     assert (verdict.valid, words in verdict.words) == (valid, True), verdict
 
 
-def test_the_memory_of_whoever_listens_is_seen_on_this_host_only() -> None:
+def test_whoever_listens_is_seen_on_this_host_only() -> None:
     with service(alike) as url:
-        assert processes_of(url)[0].pid == os.getpid()
-        assert (memory_mb(url) or 0) > 1
-    assert (memory_mb("http://192.0.2.1:3003"), processes_of(url)) == (None, [])
+        assert processes.find(url)[0].pid == os.getpid()
+        assert (processes.memory_mb(url) or 0) > 1
+        assert processes.cpu_s(url) > 0
+    assert (processes.memory_mb("http://192.0.2.1:3003"), processes.find(url)) == (None, [])
 
 
 @pytest.mark.parametrize(

@@ -6,25 +6,18 @@ from typing import Any
 
 import pytest
 
-from adapter.compare.differences import differ
+from adapter.compare.differences import Difference, differ
 
 SIZE = {"imageHeight": 100, "imageWidth": 200}
 
 
-def vector(*numbers: float) -> str:
-    return json.dumps(numbers)
-
-
 def clip(*numbers: float) -> dict[str, Any]:
-    return {"clip": vector(*numbers), **SIZE}
+    return {"clip": json.dumps(numbers), **SIZE}
 
 
 def face(x: float, score: float = 0.8, embedding: str = "[1,0]") -> dict[str, Any]:
-    return {
-        "boundingBox": {"x1": x, "y1": 5, "x2": x + 20, "y2": 30},
-        "embedding": embedding,
-        "score": score,
-    }
+    box = {"x1": x, "y1": 5, "x2": x + 20, "y2": 30}
+    return {"boundingBox": box, "embedding": embedding, "score": score}
 
 
 def faces(*found: dict[str, Any]) -> dict[str, Any]:
@@ -41,8 +34,8 @@ def lines(*found: tuple[str, list[float], float]) -> dict[str, Any]:
     return {"ocr": {"text": texts, "box": flat, "boxScore": scores, "textScore": scores}, **SIZE}
 
 
-def words(expected: dict[str, Any], answer: dict[str, Any]) -> list[str]:
-    return differ(json.dumps(expected).encode(), json.dumps(answer).encode()).words
+def compared(expected: dict[str, Any], answer: dict[str, Any]) -> Difference:
+    return differ(json.dumps(expected).encode(), json.dumps(answer).encode())
 
 
 @pytest.mark.parametrize(
@@ -57,7 +50,7 @@ def words(expected: dict[str, Any], answer: dict[str, Any]) -> list[str]:
     ids=["near", "longer", "no faces", "faces in another order", "lines in another order"],
 )
 def test_answers_within_the_tolerances_are_the_same(expected: dict[str, Any], answer: dict[str, Any]) -> None:
-    assert words(expected, answer) == []
+    assert compared(expected, answer).words == []
 
 
 @pytest.mark.parametrize(
@@ -68,7 +61,7 @@ def test_answers_within_the_tolerances_are_the_same(expected: dict[str, Any], an
         (clip(1, 0), clip(0, 0), "cosine 0.000000"),
         (clip(1, 0), {"clip": "[1,null]", **SIZE}, "cosine 0.000000"),
         (clip(1, 0), {**clip(1, 0), "imageHeight": 99}, "imageHeight 99 for 100"),
-        (clip(1, 0), {"clip": vector(1, 0)}, "keys"),
+        (clip(1, 0), {"clip": "[1,0]"}, "keys"),
         (clip(1, 0), {"clip": [1, 0], **SIZE}, "answer not understood"),
         (faces(face(10)), faces(), "0 faces for 1, 0 of them the same"),
         (faces(face(10)), faces(face(12)), "box 2.0 px"),
@@ -84,24 +77,19 @@ def test_answers_within_the_tolerances_are_the_same(expected: dict[str, Any], an
 def test_an_answer_that_is_further_off_is_another_one(
     expected: dict[str, Any], answer: dict[str, Any], said: str
 ) -> None:
-    found = words(expected, answer)
+    found = compared(expected, answer).words
     assert any(said in word for word in found), found
-
-
-def test_a_number_that_is_not_finite_is_wrong() -> None:
-    expected = json.dumps(faces(face(10))).encode()
-    assert differ(expected, expected.replace(b'"x1": 10', b'"x1": null')).words
 
 
 def test_the_furthest_of_many_is_named_and_all_are_counted() -> None:
     expected = faces(*(face(x) for x in range(0, 200, 50)))
     answer = faces(*(face(x) for x in (0.2, 50, 101.7, 150)))
-    found = differ(json.dumps(expected).encode(), json.dumps(answer).encode())
+    found = compared(expected, answer)
     assert found.words == ["box 1.7 px"]
     assert (len(found.cosines), len(found.boxes_px)) == (4, 4)
 
 
 def test_what_only_one_side_has_leaves_the_rest_comparable() -> None:
     expected, answer = lines(line("one", 0.1), line("two", 0.5)), lines(line("two", 0.5), line("more", 0.8))
-    found = differ(json.dumps(expected).encode(), json.dumps(answer).encode())
+    found = compared(expected, answer)
     assert (found.lines, sorted(found.texts)) == (3, [("", "more"), ("one", "")])
