@@ -1,12 +1,13 @@
 """`immich-triton doctor`: each line is good, or says what to do."""
 
 import json
+import platform
 import shutil
 import socket
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
 from importlib.metadata import version
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import typer
@@ -21,20 +22,11 @@ LITTLE_SHARED_MEMORY_BYTES = 256 * 2**20
 TIMEOUT_S = 3.0
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One line of the report."""
-
-    subject: str
-    good: bool
-    message: str
-
-
 def doctor(json_output: Json = False) -> None:
     """Looks at this host: each line is good, or says what to do. Exit status 1 if one is not good."""
     findings = list(examine(environment.load()))
     if json_output:
-        typer.echo(json.dumps([asdict(finding) for finding in findings], indent=1))
+        typer.echo(json.dumps([finding._asdict() for finding in findings], indent=1))
     else:
         for finding in findings:
             mark, color = ("good", typer.colors.GREEN) if finding.good else ("look", typer.colors.RED)
@@ -43,9 +35,17 @@ def doctor(json_output: Json = False) -> None:
         raise typer.Exit(1)
 
 
+class Finding(NamedTuple):
+    """One line of the report."""
+
+    subject: str
+    good: bool
+    message: str
+
+
 def examine(settings: Settings) -> Iterator[Finding]:
     """Looks at everything that the service needs on this host, one after the other."""
-    checks: dict[str, Callable[[Settings], str]] = {
+    for subject, check in {
         "Python": _python,
         "numpy": _numpy,
         "Triton": _triton,
@@ -55,8 +55,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
         "port": _port,
         "hub": _hub,
         "GPU": _gpu,
-    }
-    for subject, check in checks.items():
+    }.items():
         try:
             yield Finding(subject, True, check(settings))
         except SetupError as fault:
@@ -66,7 +65,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
 def _python(_: Settings) -> str:
     from adapter.wheel import find_libpython
 
-    found = f"{sys.version_info.major}.{sys.version_info.minor}.{sys.version_info.micro}"
+    found = platform.python_version()
     if not (3, 11) <= sys.version_info[:2] < (3, 13):
         raise SetupError(f"Python {found} runs here; 3.11 or 3.12 is needed")
     return f"{found} in {sys.prefix}, with {find_libpython()}"
@@ -83,8 +82,7 @@ def _triton(settings: Settings) -> str:
 
     if settings.triton_url is None:
         return f"embedded: {locate().server}"
-    parts = urlsplit(settings.triton_url)
-    _connect(parts.hostname or "", parts.port or 80, f"Triton at {settings.triton_url}")
+    _connect(settings.triton_url, f"Triton at {settings.triton_url}")
     return f"answers at {settings.triton_url}"
 
 
@@ -127,9 +125,7 @@ def _hub(_: Settings) -> str:
 
     if constants.HF_HUB_OFFLINE:
         return "HF_HUB_OFFLINE is set: nothing is fetched"
-    parts = urlsplit(constants.ENDPOINT)
-    port = parts.port or (80 if parts.scheme == "http" else 443)
-    _connect(parts.hostname or "", port, f"{constants.ENDPOINT}, from which models are fetched,")
+    _connect(constants.ENDPOINT, f"{constants.ENDPOINT}, from which models are fetched,")
     return f"{constants.ENDPOINT} can be reached"
 
 
@@ -140,24 +136,22 @@ def _gpu(settings: Settings) -> str:
         return f"models run where Triton does: as IMMICH_TRITON_DEVICE={settings.preparation.device} says"
     if settings.preparation.device is Device.CPU:
         return "IMMICH_TRITON_DEVICE=cpu: models run on the CPU"
+    found = None
     try:
         found = find_gpu()
-    except NoDriver as reason:
-        if settings.preparation.device is Device.AUTO:
-            return f"{reason}; models run on the CPU"
-        raise SetupError(f"IMMICH_TRITON_DEVICE=gpu cannot be had: {reason}") from reason
-    except NoGpu as reason:
-        raise SetupError(str(reason)) from reason
-    try:
         try_gpu()
     except NoGpu as reason:
-        raise SetupError(f"{found} cannot be used: {reason}") from reason
+        if isinstance(reason, NoDriver) and settings.preparation.device is Device.AUTO:
+            return f"{reason}; models run on the CPU"
+        raise SetupError(f"{found or 'a GPU'} cannot be used: {reason}") from reason
     return f"a graph ran on {found}"
 
 
-def _connect(host: str, port: int, what: str) -> None:
+def _connect(url: str, what: str) -> None:
+    parts = urlsplit(url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
     try:
-        socket.create_connection((host, port), TIMEOUT_S).close()
+        socket.create_connection((parts.hostname or "", port), TIMEOUT_S).close()
     except OSError as error:
         raise SetupError(f"{what} cannot be reached: {error.strerror or error}") from error
 

@@ -4,9 +4,9 @@ import asyncio
 import json
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 from rich.console import Console
@@ -27,8 +27,7 @@ Name = Annotated[str, typer.Argument(help="A model by Immich's name, such as ViT
 Task = Annotated[TaskName | None, typer.Option(help="The task, for a model that Immich does not know.")]
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """A model as `list` shows it."""
 
     task: str
@@ -46,12 +45,11 @@ def list_models(
     """Lists the models that are here, which parts of them, and which are prepared."""
     rows = list(_rows(_load(), known=known))
     if json_output:
-        typer.echo(json.dumps([asdict(row) for row in rows], indent=1))
+        typer.echo(json.dumps([row._asdict() for row in rows], indent=1))
         return
     table = Table("task", "model", "here", "prepared", "MB")
-    for row in rows:
-        size = f"{row.size_bytes / 1e6:.0f}" if row.size_bytes else ""
-        table.add_row(row.task, row.name, row.here, row.prepared, size)
+    for *texts, size_bytes in rows:
+        table.add_row(*map(str, texts), f"{size_bytes / 1e6:.0f}" if size_bytes else "")
     Console().print(table)
 
 

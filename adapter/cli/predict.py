@@ -48,8 +48,7 @@ async def _ask(url: str, request: "Request") -> dict[str, Any]:
     from adapter.compare.client import connect
 
     async with connect(url) as (service,):
-        answer: dict[str, Any] = json.loads(await service.answer(request))
-    return answer
+        return dict(json.loads(await service.answer(request)))
 
 
 def tables(answer: Mapping[str, Any]) -> Iterator[Table]:
@@ -60,10 +59,11 @@ def tables(answer: Mapping[str, Any]) -> Iterator[Table]:
         table.add_row(str(len(numbers)), ", ".join(f"{number:.4f}" for number in numbers[:SHOWN_NUMBERS]))
         yield table
     if (faces := answer.get(TaskName.FACES)) is not None:
-        table = Table("face", "x1", "y1", "x2", "y2", "score", title=f"{len(faces)} faces")
+        corners = "x1", "y1", "x2", "y2"
+        table = Table("face", *corners, "score", title=f"{len(faces)} faces")
         for number, face in enumerate(faces, 1):
-            corners = [f"{face['boundingBox'][key]:.0f}" for key in ("x1", "y1", "x2", "y2")]
-            table.add_row(str(number), *corners, f"{face['score']:.3f}")
+            box = (f"{face['boundingBox'][corner]:.0f}" for corner in corners)
+            table.add_row(str(number), *box, f"{face['score']:.3f}")
         yield table
     if lines := answer.get(TaskName.OCR):
         table = Table("line", "text", "score", title=f"{len(lines['text'])} lines")

@@ -1,7 +1,6 @@
 """The face models made by code: drawn faces are found and told apart, and nothing else is taken for one."""
 
 import io
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,28 +15,27 @@ from adapter.preparation.graphs.pixels import PIXELS, Normalisation
 from adapter.preparation.graphs.rewrite import Recipe, rewrite
 from adapter.preparation.triton_models.faces import DETECTION, RECOGNITION
 from demo.models.face_graphs import build
-from demo.models.faces import IDENTITIES, SKIN, draw_face
+from demo.models.faces import IDENTITIES, LANDMARKS, SKIN, draw_face
 from transforms import faces
 
-MIN_SCORE = 0.7
 
-
-@dataclass(frozen=True)
 class Models:
-    detector: Any
-    recognizer: Any
+    def __init__(self, folder: Path) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 2
+        self._detector, self._recognizer = (
+            onnxruntime.InferenceSession(folder / part / "model.onnx", options, ["CPUExecutionProvider"])
+            for part in ("detection", "recognition")
+        )
 
-    def find(self, pixels: NDArray[np.uint8], min_score: float = MIN_SCORE) -> faces.Faces:
+    def find(self, pixels: NDArray[np.uint8]) -> faces.Faces:
         canvas, scale = faces.letterbox(pixels)
-        heads = self.detector.run(None, {"input.1": tensor(canvas[None], 128)})
-        return faces.decode_heads(heads, scale, min_score)
+        heads = self._detector.run(None, {"input.1": tensor(canvas[None], 128)})
+        return faces.decode_heads(heads, scale, min_score=0.7)
 
-    def embed(self, pixels: NDArray[np.uint8], found: faces.Faces) -> NDArray[np.float32]:
-        return self.embed_crops(faces.align(pixels, found.landmarks))
-
-    def embed_crops(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Embeddings of unit length, (n, 512)."""
-        embeddings = self.recognizer.run(None, {"input.1": tensor(crops, 127.5)})[0]
+        embeddings = self._recognizer.run(None, {"input.1": tensor(crops, 127.5)})[0]
         return np.array(embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True))
 
 
@@ -54,14 +52,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def models(folder: Path) -> Models:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 2
-    return Models(
-        *(
-            onnxruntime.InferenceSession(folder / part / "model.onnx", options, ["CPUExecutionProvider"])
-            for part in ("detection", "recognition")
-        )
-    )
+    return Models(folder)
 
 
 def plain(height: int = 640, width: int = 640, color: tuple[int, int, int] = (120, 130, 110)) -> Any:
@@ -75,19 +66,15 @@ def as_jpeg(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.asarray(Image.open(file))
 
 
-def gradients() -> dict[str, NDArray[np.uint8]]:
-    y, x = np.mgrid[:640, :640] * 255 // 639
-    half = np.full_like(x, 60)
-    hues = Image.fromarray(np.stack([x, half * 0 + 255, y], -1).astype(np.uint8), "HSV").convert("RGB")
-    return {
+def no_faces() -> dict[str, NDArray[np.uint8]]:
+    """Gradients, and the colour of faces in other shapes."""
+    x, y = np.mgrid[:640, :640][::-1] * 255 // 639
+    hues = np.stack([x, np.full_like(x, 255), y], -1).astype(np.uint8)
+    gradients = {
         "gray": np.stack([x, x, x], -1).astype(np.uint8),
-        "red to blue": np.stack([x, half, y], -1).astype(np.uint8),
-        "hues": np.asarray(hues),
+        "red to blue": np.stack([x, np.full_like(x, 60), y], -1).astype(np.uint8),
+        "hues": np.asarray(Image.fromarray(hues, "HSV").convert("RGB")),
     }
-
-
-def skin_shapes() -> dict[str, NDArray[np.uint8]]:
-    """The colour of faces in other shapes."""
     y, x = np.mgrid[:640, :640] - 310
     distance = np.hypot(x, y)
     masks = {
@@ -99,13 +86,8 @@ def skin_shapes() -> dict[str, NDArray[np.uint8]]:
         "stripe": abs(x) < 60,
         "all": x > -1000,
     }
-    return {name: np.where(mask[..., None], SKIN, plain()).astype(np.uint8) for name, mask in masks.items()}
-
-
-def test_models_are_the_same_bytes_every_time(folder: Path, tmp_path: Path) -> None:
-    build(tmp_path)
-    for name in ("detection/model.onnx", "recognition/model.onnx"):
-        assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
+    shapes = {name: np.where(mask[..., None], SKIN, plain()).astype(np.uint8) for name, mask in masks.items()}
+    return gradients | shapes
 
 
 @pytest.mark.parametrize(
@@ -119,10 +101,10 @@ def test_batching_of_both_graphs_can_be_proven(
     assert prepared.batchable, prepared.why_not
 
 
-@pytest.mark.parametrize("size", [40, 50, 64, 80, 120, 170, 230, 310, 400])
+@pytest.mark.parametrize("size", [40, 64, 120, 230, 400])
 def test_a_face_of_any_size_is_found_once_where_it_is(size: int, models: Models) -> None:
     random = np.random.default_rng(size)
-    for background in (plain(color=(245, 245, 240)), gradients()["gray"].copy()):
+    for background in (plain(color=(245, 245, 240)), no_faces()["gray"]):
         x, y = random.uniform(size / 2, 640 - size / 2, 2)
         draw_face(background, (x, y), size, int(random.integers(IDENTITIES)))
         for pixels in (background, as_jpeg(background)):
@@ -132,33 +114,24 @@ def test_a_face_of_any_size_is_found_once_where_it_is(size: int, models: Models)
             assert np.abs(found.boxes_xyxy[0] - expected).max() < 0.06 * size
 
 
-def test_landmarks_are_at_eyes_nose_and_mouth(models: Models) -> None:
-    pixels = plain()
-    draw_face(pixels, (300, 320), 200, 0)
-    offsets = (models.find(pixels).landmarks[0] - [300, 320]) / 200
-    expected = [[-0.176, -0.164], [0.176, -0.164], [0, 0.037], [-0.146, 0.243], [0.146, 0.243]]
-    assert np.abs(offsets - expected).max() < 0.01
-
-
 def test_all_faces_of_a_preview_are_found_and_recognised(models: Models) -> None:
     pixels = plain(1080, 1440)
     drawn = {
-        0: (300, 350, 500),
-        7: (800, 200, 250),
-        13: (1150, 250, 160),
-        24: (800, 700, 300),
-        3: (1250, 800, 100),
-    }
+        0: (300, 350, 500), 7: (800, 200, 250), 13: (1150, 250, 160), 24: (800, 700, 300), 3: (1250, 800, 100)
+    }  # fmt: skip
     portraits = {}
     for identity, (x, y, size) in drawn.items():
         draw_face(pixels, (x, y), size, identity)
-        alone = plain()
-        draw_face(alone, (320, 320), 300, identity)
-        portraits[identity] = models.embed(alone, models.find(alone))[0]
+        draw_face(alone := plain(), (320, 320), 300, identity)
+        found = models.find(alone)
+        offsets = (found.landmarks[0] - [320, 320]) / 300  # of eyes, nose and corners of the mouth
+        assert np.abs(offsets - LANDMARKS).max() < 0.01
+        portraits[identity] = models.embed(faces.align(alone, found.landmarks))[0]
     pixels = as_jpeg(pixels)
     found = models.find(pixels)
     assert len(found.scores) == len(drawn)
-    for box, embedding in zip(found.boxes_xyxy, models.embed(pixels, found), strict=True):
+    embeddings = models.embed(faces.align(pixels, found.landmarks))
+    for box, embedding in zip(found.boxes_xyxy, embeddings, strict=True):
         nearest = max(portraits, key=lambda identity: float(embedding @ portraits[identity]))
         x, y, size = drawn[nearest]
         assert np.abs(box - [x - size / 2, y - size / 2, x + size / 2, y + size / 2]).max() < 0.06 * size
@@ -169,11 +142,10 @@ def test_two_identities_are_never_alike(models: Models) -> None:
     crops = np.full((IDENTITIES, 112, 112, 3), 120, np.uint8)
     for identity, crop in enumerate(crops):
         draw_face(crop, (56, 68), 100, identity)
-    embeddings = models.embed_crops(crops)
+    embeddings = models.embed(crops)
     assert (embeddings @ embeddings.T - np.eye(IDENTITIES)).max() < 0.4
 
 
-@pytest.mark.parametrize("name", [*gradients(), *skin_shapes()])
-def test_gradients_and_other_shapes_are_no_faces(name: str, models: Models) -> None:
-    pixels = (gradients() | skin_shapes())[name]
-    assert not len(models.find(pixels).scores)
+def test_gradients_and_other_shapes_are_no_faces(models: Models) -> None:
+    found = {name: len(models.find(pixels).scores) for name, pixels in no_faces().items()}
+    assert not any(found.values()), found
