@@ -50,11 +50,14 @@ def build(folder: Path) -> None:
 
 def write_settings(folder: Path, config: dict[str, object], tokenizer: Tokenizer, pad_token: str) -> None:
     """Writes everything into `folder` but the graphs, for pictures as OpenAI's models want them."""
-    pixels = {"size": SIZE_PX, "mode": "RGB", "mean": MEAN, "std": STD, "interpolation": "bicubic"}
-    pixels |= {"resize_mode": "shortest", "fill_color": 0}
-    tokens: dict[str, object] = {"bos_token": START, "eos_token": END, "pad_token": pad_token}
-    tokens |= {"unk_token": UNKNOWN, "model_max_length": CONTEXT_LENGTH}
-    tokens |= {"tokenizer_class": "PreTrainedTokenizerFast"}
+    pixels = {
+        "size": SIZE_PX, "mode": "RGB", "mean": MEAN, "std": STD, "interpolation": "bicubic",
+        "resize_mode": "shortest", "fill_color": 0,
+    }  # fmt: skip
+    tokens = {
+        "bos_token": START, "eos_token": END, "pad_token": pad_token, "unk_token": UNKNOWN,
+        "model_max_length": CONTEXT_LENGTH, "tokenizer_class": "PreTrainedTokenizerFast",
+    }  # fmt: skip
     files = {"config": config, "visual/preprocess_cfg": pixels, "textual/tokenizer_config": tokens}
     for name, content in files.items():
         path = folder / f"{name}.json"

@@ -10,7 +10,6 @@ shapes have a face's spread for their area, so no more is needed to tell where, 
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import onnx
@@ -71,22 +70,14 @@ def build(folder: Path) -> None:
         (folder / part / "model.onnx").write_bytes(model.SerializeToString(deterministic=True))
 
 
-class Shape(NamedTuple):
-    """What is measured of a face's skin when the diameter is 1; the spreads are variances, by the area."""
-
-    area: float
-    center_y: float
-    spread_x: float
-    spread_y: float
-
-
-def _skin_shape() -> Shape:
+def _skin_shape() -> tuple[float, float, float, float]:
+    """Of a face with the diameter 1 the skin's area, its middle below the face's, its spread in x and in y."""
     parts = [(FACE, 1), *((feature, -1) for feature in FEATURES)]
     area = sum(sign * e.area for e, sign in parts)
     center_y = sum(sign * e.area * e.y for e, sign in parts) / area
     x2 = sum(sign * e.area * (e.x**2 + e.across**2 / 4) for e, sign in parts) / area
     y2 = sum(sign * e.area * (e.y**2 + e.down**2 / 4) for e, sign in parts) / area
-    return Shape(area, center_y, x2 / area, (y2 - center_y**2) / area)
+    return area, center_y, x2 / area, (y2 - center_y**2) / area
 
 
 def _normalized(color: tuple[int, int, int], deviation: float) -> NDArray[np.float32]:
@@ -120,22 +111,17 @@ def add_heads(graph: Graph, maps: Maps, names: Maps) -> None:
 
 
 def _add_maps(graph: Graph, skin: str, stride: int) -> Maps:
-    shape = _skin_shape()
+    whole, center_y, wide, high = _skin_shape()
     area, x, y, spread_x, spread_y, frame = _add_measures(graph, skin, stride)
-    diameter = graph.Sqrt(graph.Div(area, shape.area))
-    faults = [
-        graph.Abs(graph.Sub(spread_x, shape.spread_x)),
-        graph.Abs(graph.Sub(spread_y, shape.spread_y)),
-        frame,
-        graph.Relu(graph.Sub(MIN_DIAMETER_PX / stride, diameter)),
-        graph.Max(graph.Abs(x), graph.Abs(y)),
-    ]
-    cost = _add_linear(graph, faults, [COSTS])
+    diameter = graph.Sqrt(graph.Div(area, whole))
+    other_shape = (graph.Abs(graph.Sub(*spreads)) for spreads in ((spread_x, wide), (spread_y, high)))
+    too_small = graph.Relu(graph.Sub(MIN_DIAMETER_PX / stride, diameter))
+    aside = graph.Max(graph.Abs(x), graph.Abs(y))
+    cost = _add_linear(graph, [*other_shape, frame, too_small, aside], [COSTS])
     bounded = graph.Div(cost, graph.Add(graph.Div(cost, MAX_COST), 1.0))
     # Distances to left, top, right and bottom; offsets of the landmarks, x and y in turn.
-    up, down = 0.5 + shape.center_y, 0.5 - shape.center_y
-    sides = [[-1, 0, 0.5], [0, -1, up], [1, 0, 0.5], [0, 1, down]]
-    offsets = [row for at, below in LANDMARKS for row in ([1, 0, at], [0, 1, below - shape.center_y])]
+    sides = [[-1, 0, 0.5], [0, -1, 0.5 + center_y], [1, 0, 0.5], [0, 1, 0.5 - center_y]]
+    offsets = [row for at, below in LANDMARKS for row in ([1, 0, at], [0, 1, below - center_y])]
     boxes, key_points = (_add_linear(graph, [x, y, diameter], rows) for rows in (sides, offsets))
     return graph.Sub(BEST_LOGIT, bounded), boxes, key_points
 

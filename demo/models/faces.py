@@ -5,7 +5,7 @@ identity.
 """
 
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +15,7 @@ PALETTE = ((20, 20, 20), (240, 240, 240), (250, 215, 0), (0, 150, 60), (20, 60, 
 IDENTITIES = len(PALETTE) ** 2
 
 
-@dataclass(frozen=True)
-class Ellipse:
+class Ellipse(NamedTuple):
     """A part of a face, upright; centre and half axes in diameters of the face, from its middle."""
 
     x: float
@@ -48,9 +47,14 @@ def draw_face(canvas: NDArray[np.uint8], center: tuple[float, float], size: floa
     Raises:
         ValueError: there is no such identity.
     """
-    colors = (SKIN, *feature_colors(identity))
-    for ellipse, color in zip((FACE, *FEATURES), colors, strict=True):
-        _fill(canvas, ellipse, center, size, color)
+    for ellipse, color in zip((FACE, *FEATURES), (SKIN, *feature_colors(identity)), strict=True):
+        x, y, across, down = np.multiply(ellipse, size) + np.array((*center, 0, 0))
+        top, left = max(0, int(y - down) - 1), max(0, int(x - across) - 1)
+        part = canvas[top : max(0, int(y + down) + 2), left : max(0, int(x + across) + 2)]
+        rows, columns = np.ogrid[top : top + part.shape[0], left : left + part.shape[1]]
+        outside_px = (np.hypot((columns - x) / across, (rows - y) / down) - 1) * min(across, down)
+        cover = np.clip(0.5 - outside_px, 0, 1)[..., None]  # of each pixel: smooth edges
+        part[:] = np.round(part * (1 - cover) + np.array(color) * cover)
 
 
 def feature_colors(identity: int) -> tuple[tuple[int, int, int], ...]:
@@ -62,20 +66,3 @@ def feature_colors(identity: int) -> tuple[tuple[int, int, int], ...]:
         raise ValueError(f"there are identities 0 to {IDENTITIES - 1}, not {identity}")
     start, slope = divmod(identity, len(PALETTE))
     return tuple(PALETTE[(start + slope * i) % len(PALETTE)] for i in range(len(FEATURES)))
-
-
-def _fill(
-    canvas: NDArray[np.uint8],
-    ellipse: Ellipse,
-    center: tuple[float, float],
-    size: float,
-    color: tuple[int, int, int],
-) -> None:
-    middle_x, middle_y = center[0] + ellipse.x * size, center[1] + ellipse.y * size
-    across, down = ellipse.across * size, ellipse.down * size
-    top, left = max(0, int(middle_y - down) - 1), max(0, int(middle_x - across) - 1)
-    part = canvas[top : max(0, int(middle_y + down) + 2), left : max(0, int(middle_x + across) + 2)]
-    y, x = np.ogrid[top : top + part.shape[0], left : left + part.shape[1]]
-    outside_px = (np.hypot((x - middle_x) / across, (y - middle_y) / down) - 1) * min(across, down)
-    cover = np.clip(0.5 - outside_px, 0, 1)[..., None]  # of each pixel: smooth edges
-    part[:] = np.round(part * (1 - cover) + np.array(color) * cover)
