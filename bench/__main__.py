@@ -68,7 +68,7 @@ def bench(
     the sizes of Immich's default ones, with random weights. The settings of
     `serve` hold, as environment variables. Nothing else should run meanwhile.
     """
-    loads = [loops for one in dict.fromkeys(mix or Mix) for loops in loads_of(one, _numbers(concurrency))]
+    loads = [loops for one in dict.fromkeys(mix or Mix) for loops in _loads(one, _numbers(concurrency))]
     kinds = [kind for kind in Kind if any(kind in loops for loops in loads)]
     models = {TaskName.CLIP: clip, TaskName.FACES: faces, TaskName.OCR: ocr}
     requests = workload.build(
@@ -81,8 +81,7 @@ def bench(
         Console().print(report.shown())
 
 
-def loads_of(mix: Mix, concurrencies: list[int]) -> list[Loops]:
-    """The loads of a mix."""
+def _loads(mix: Mix, concurrencies: list[int]) -> list[Loops]:
     return [SEARCH] if mix is Mix.SEARCH else [{Kind(mix): number} for number in concurrencies]
 
 

@@ -11,23 +11,11 @@ from typer.testing import CliRunner
 from adapter.compare.pictures import page
 from adapter.compare.workload import IMMICHS_MODELS, Kind, build
 from adapter.protocol import Part, TaskName, TypeName
-from bench.__main__ import Mix, app, loads_of
+from bench.__main__ import app
 from bench.processes import name_of
 from bench.run import SEARCH, parts_of, preload
 from demo.models import ocr
 from demo.show.faces import draw_crowd
-
-STUB = (
-    "/run/triton_python_backend_stub /repository/{0}/1/model.onnx immich_triton_7_a-b 1048576 1048576 30405"
-    " /run/backends/python 336 {0}_0_0 /run/backends/onnxruntime"
-)
-
-
-def test_concurrency_is_of_the_mixes_of_one_kind() -> None:
-    assert [loads_of(mix, [1, 16]) for mix in (Mix.PAGES, Mix.SEARCH)] == [
-        [{Kind.PAGES: 1}, {Kind.PAGES: 16}],
-        [SEARCH],
-    ]
 
 
 def test_each_part_that_is_needed_is_preloaded_by_immichs_own_variable() -> None:
@@ -37,16 +25,9 @@ def test_each_part_that_is_needed_is_preloaded_by_immichs_own_variable() -> None
     assert preload(parts)["MACHINE_LEARNING_PRELOAD__FACIAL_RECOGNITION__DETECTION"] == "buffalo_l"
 
 
-@pytest.mark.parametrize(
-    ("program", "command_line", "name"),
-    [
-        ("tritonserver", "/venv/tritonserver --http-port=8000", "tritonserver"),
-        ("triton_python_b", STUB.format("ViT-B-32__openai.visual.graph"), "ViT-B-32__openai.visual.graph"),
-        ("triton_python_b", STUB.format("a_1_2.detection"), "a_1_2.detection"),
-    ],
-)
-def test_a_process_is_named_by_what_it_does(program: str, command_line: str, name: str) -> None:
-    assert name_of(program, command_line.split()) == name
+def test_a_stub_is_named_by_its_model() -> None:
+    command = "/run/triton_python_backend_stub /repository/a/1/model.onnx region 336 a_1_2.detection_0_0 /run/backends"
+    assert name_of("triton_python_b", command.split()) == "a_1_2.detection"
 
 
 def test_a_wrong_concurrency_is_named() -> None:
