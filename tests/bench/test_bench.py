@@ -42,10 +42,10 @@ def test_the_service_and_one_process_give_the_same_answers(
     state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("IMMICH_TRITON_STATE_FOLDER", str(state))
-    Image.fromarray(draw_crowd()).save(tmp_path / "people.png")
+    Image.fromarray(draw_crowd()).resize((480, 360)).save(tmp_path / "people.png")  # it does not take long
     page(["Harbour Office", "14 March"], (480, 240), 38).save(tmp_path / "page.png")
     options = ["--clip", "demo-clip", "--faces", "demo-face", "--pictures", str(tmp_path)]
-    options += ["--concurrency", "2", "--duration", "0.2", "--rounds", "1"]
+    options += ["--concurrency", "2", "--duration", "0.1", "--rounds", "1"]
     result = CliRunner().invoke(app, [*options, "--json"], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     found: dict[str, Any] = json.loads(result.stdout)

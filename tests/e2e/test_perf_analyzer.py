@@ -3,11 +3,8 @@
 import os
 import re
 import shutil
-import struct
 import subprocess
-from base64 import b64decode
 from pathlib import Path
-from typing import Any, cast
 
 import pytest
 from typer.testing import CliRunner
@@ -15,7 +12,7 @@ from typer.testing import CliRunner
 from adapter.errors import SetupError
 from adapter.preparation.catalog import DEMO
 from adapter.protocol import PARTS, Part, TaskName, TypeName
-from bench.perf_analyzer import app, inputs, read, run
+from bench.perf_analyzer import app, read, run
 from demo.models import ocr
 from tests.support.shared import SHARED
 
@@ -23,13 +20,6 @@ HEAD = (
     "Concurrency,Inferences/Second,Server Queue,Server Compute Input,Server Compute Infer,Server Compute Output,"
     "p50 latency,p95 latency,p99 latency\n"
 )
-
-
-def test_the_input_has_the_length_that_triton_wants_before_each_element() -> None:
-    first, *_ = inputs(Part(TaskName.CLIP, TypeName.TEXTUAL, "demo-clip"))
-    content = b64decode(cast("Any", first["text"])["b64"])
-    assert struct.unpack("<I", content[:4]) == (len("sunset"),)
-    assert content[4:] == b"sunset"
 
 
 def test_the_queue_is_that_of_an_ensembles_steps(tmp_path: Path) -> None:
