@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from PIL import Image
 
 from tests.support import golden
 from tests.support.asking import EVERYTHING
@@ -108,3 +109,11 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         yield folder
     finally:
         subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.fixture(autouse=True)
+def _pillows_limit_of_pixels() -> Iterator[None]:
+    """It is the process's, and a test may have set it."""
+    limit = Image.MAX_IMAGE_PIXELS
+    yield
+    Image.MAX_IMAGE_PIXELS = limit
