@@ -44,6 +44,13 @@ def test_the_example_names_every_variable_and_nothing_else() -> None:
     assert EXAMPLE.keys() == interpolated | handed_on()
 
 
+def test_the_example_chooses_one_of_the_profiles() -> None:
+    assert dict(re.findall(r"^([A-Z_]+)=(.*)$", (ROOT / ".env.example").read_text(), re.MULTILINE)) == {
+        "COMPOSE_PROFILES": "cpu"
+    }
+    assert set(re.findall(r"profiles: \[(\w+)\]", COMPOSE)) == {"cpu", "gpu"}
+
+
 def test_the_example_shows_the_defaults() -> None:
     defaults = dict(re.findall(r"\$\{([A-Z_]+):-([^}]*)\}", COMPOSE))
     for field in FIELDS:

@@ -41,6 +41,7 @@ class Stack:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         chosen = {
+            "COMPOSE_PROFILES": "cpu",
             "ADAPTER_BIND": "127.0.0.1",
             "ADAPTER_PORT": str(self.port),
             "ADAPTER_IMAGE": "immich-triton-test-adapter",
@@ -50,7 +51,7 @@ class Stack:
         }
         file = folder / "test.env"  # instead of the user's own .env
         file.write_text("".join(f"{name}={value}\n" for name, value in chosen.items()))
-        self._compose = [*compose, "--env-file", str(file), "-p", self.project, "--profile", "cpu"]
+        self._compose = [*compose, "--env-file", str(file), "-p", self.project]
         self._environment = {
             name: value
             for name, value in os.environ.items()
