@@ -180,12 +180,6 @@ class TestWithoutBatching:
         for x, answer in zip(sent, answers, strict=True):
             np.testing.assert_array_equal(arrays(answer)["double"], x + x)
 
-    def test_a_fixed_batch_axis_is_fine(self, load: Load, tmp_path: Path) -> None:
-        save(tmp_path, arithmetic(batch=1))
-        step = load(config([Tensor("x", "FP32", (1, -1))], [Tensor("double", "FP32", (1, -1))], 0))
-        (answer,) = step.run(InferenceRequest(x=rows(3)))
-        np.testing.assert_array_equal(arrays(answer)["double"], 2 * rows(3))
-
 
 class TestFewShapes:
     """`batch_sizes`: runs are filled up to one of these, and each shape has a session that sees no other."""
