@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 FOLDER = Path("/dev/shm")  # noqa: S108 - POSIX shared memory
+_ENDED = "Z"  # as Linux writes it: a zombie
 PROCESS_MIB = 256
 """What CUDA takes for a process, before it computes anything."""
 
@@ -40,9 +41,13 @@ def release(folder=FOLDER, server=None):
 
 
 def _read(path):
-    """The MiB of a note; 0 where its process is gone."""
+    """The MiB of a note; 0 where its process has ended, be it that Triton has not asked for its end yet."""
     pid, mib = path.name.split("_")[-2:]
-    if Path(f"/proc/{pid}").exists():
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        state = _ENDED
+    if state != _ENDED:
         return int(mib)
     path.unlink(missing_ok=True)
     return 0
