@@ -1,25 +1,44 @@
-"""The environment as a whole: what of it Triton's processes are given, and which of Immich's variables do nothing."""
+"""The environment as a whole: what of it Triton's processes are given, and which variables do nothing here."""
 
 import os
+from collections.abc import Collection, Iterator
+from difflib import get_close_matches
 
 SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "IMMICH_TRITON_REPOSITORY_KEY", "IMMICH_TRITON_TOKEN")
 """Variables that are not handed on, and whose values are not repeated."""
 
 WITHOUT_EFFECT = {
-    "MACHINE_LEARNING_WORKERS": "one adapter process serves all; Triton does the work in processes of its own",
-    "MACHINE_LEARNING_WORKER_TIMEOUT": "a dead process is started again at once",
-    "MACHINE_LEARNING_REQUEST_THREADS": "Triton schedules the work",
-    "MACHINE_LEARNING_ANN": "ARM NN is not supported",
-    "MACHINE_LEARNING_RKNN": "RKNN is not supported",
-    "DEVICE_IDS": "the GPU is chosen by who starts Triton: docker-compose.yml hands the variable on",
-    "MACHINE_LEARNING_DEVICE_IDS": "the GPU is chosen by who starts Triton: docker-compose.yml hands the variable on",
+    f"MACHINE_LEARNING_{name}": reason
+    for reason, names in {
+        "one adapter process serves all; Triton does the work in processes of its own": "WORKERS",
+        "a dead process is started again at once": "WORKER_TIMEOUT",
+        "Triton schedules the work": "REQUEST_THREADS",
+        "lines of all pictures share runs; a line's text is the same in any": "MAX_BATCH_SIZE__OCR",
+        "each model has the memory arena that was measured to be best for it": "MODEL_ARENA",
+        "such hardware is not supported": "OPENVINO_PRECISION ROCM_PRECISION",
+        "ARM NN is not supported": "ANN ANN_FP16_TURBO ANN_TUNING_LEVEL",
+        "RKNN is not supported": "RKNN RKNN_THREADS",
+        "the GPU is chosen by who starts Triton: docker-compose.yml hands DEVICE_IDS on": "DEVICE_IDS",
+        "it is for Immich's server, not for machine learning": "URL PING_TIMEOUT",
+    }.items()
+    for name in names.split()
 }
 """Variables of Immich's container that users have in their files and that do nothing here, and why."""
+_PREFIXES = ("MACHINE_LEARNING_", "IMMICH_TRITON_")
 
 
-def without_effect() -> dict[str, str]:
-    """Variables of Immich's container that are set here and do nothing, with the reason."""
-    return {name: reason for name, reason in WITHOUT_EFFECT.items() if name in os.environ}
+def without_effect(known: Collection[str]) -> Iterator[str]:
+    """A sentence on each variable that is set here and does nothing.
+
+    Args:
+        known: those that do something.
+    """
+    for name in sorted(os.environ):
+        if reason := WITHOUT_EFFECT.get(name):
+            yield f"{name} has no effect here: {reason}"
+        elif name.startswith(_PREFIXES) and name not in known:
+            near = get_close_matches(name, known, 1, 0.0)
+            yield f"{name} is no variable of this service; is {near[0]} meant?"
 
 
 def child_environment() -> dict[str, str]:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from pathlib import PurePosixPath
 from typing import Annotated, Any
 
 import orjson
@@ -52,14 +53,9 @@ class OcrRecognitionOptions(Options):
     min_score: Score = 0.9
 
 
-class Publisher(StrEnum):
-    """Who publishes files of Immich's models."""
-
-    HUB = "immich-app on the Hugging Face hub"
-    RAPIDOCR = "RapidOCR's releases"
-
-
 GRAPH = "model.onnx"
+MAIN, V2 = "main", "v2"
+"""Revisions that models are published in: the same networks, exported another time."""
 
 
 @dataclass(frozen=True)
@@ -69,39 +65,34 @@ class PartRow:
     Attributes:
         options: what a request may ask of it.
         files: without which it is not in the cache, below the model's folder. A graph's weights may come on top.
-        publishers: in the order in which they are asked.
         preload: the setting that names the models of which it is loaded at start.
     """
 
     options: type[Options]
     files: tuple[str, ...]
-    publishers: tuple[Publisher, ...]
     preload: str
 
 
-_HUB, _RELEASE_FIRST = (Publisher.HUB,), (Publisher.RAPIDOCR, Publisher.HUB)
-
 PARTS: Mapping[tuple[TaskName, TypeName], PartRow] = {
     (TaskName.CLIP, TypeName.VISUAL): PartRow(
-        Options, (f"visual/{GRAPH}", "visual/preprocess_cfg.json"), _HUB, "preload_clip_visual"
+        Options, (f"visual/{GRAPH}", "visual/preprocess_cfg.json"), "preload_clip_visual"
     ),
     (TaskName.CLIP, TypeName.TEXTUAL): PartRow(
         TextualOptions,
         ("config.json", f"textual/{GRAPH}", "textual/tokenizer.json", "textual/tokenizer_config.json"),
-        _HUB,
         "preload_clip_textual",
     ),
     (TaskName.FACES, TypeName.DETECTION): PartRow(
-        FaceDetectionOptions, (f"detection/{GRAPH}",), _HUB, "preload_face_detection"
+        FaceDetectionOptions, (f"detection/{GRAPH}",), "preload_face_detection"
     ),
     (TaskName.FACES, TypeName.RECOGNITION): PartRow(
-        Options, (f"recognition/{GRAPH}",), _HUB, "preload_face_recognition"
+        Options, (f"recognition/{GRAPH}",), "preload_face_recognition"
     ),
     (TaskName.OCR, TypeName.DETECTION): PartRow(
-        OcrDetectionOptions, (f"detection/{GRAPH}",), _RELEASE_FIRST, "preload_ocr_detection"
+        OcrDetectionOptions, (f"detection/{GRAPH}",), "preload_ocr_detection"
     ),
     (TaskName.OCR, TypeName.RECOGNITION): PartRow(
-        OcrRecognitionOptions, (f"recognition/{GRAPH}",), _RELEASE_FIRST, "preload_ocr_recognition"
+        OcrRecognitionOptions, (f"recognition/{GRAPH}",), "preload_ocr_recognition"
     ),
 }
 
@@ -120,6 +111,7 @@ def types_of(task: TaskName) -> list[TypeName]:
     return [type_name for of, type_name in PARTS if of is task]
 
 
+_NO_WEIGHTS = {".onnx", ".armnn", ".rknn", ".lock"}
 _UNSAFE = str.maketrans({":": "_", "\\": "_", "/": "_", ".": None})
 
 
@@ -151,6 +143,20 @@ class Part:
     @property
     def row(self) -> PartRow:
         return PARTS[self.task, self.type]
+
+    def folder(self, revision: str = MAIN) -> str:
+        """Where Immich keeps the model in a cache folder."""
+        return f"{self.task}/{self.name}" + ("" if revision == MAIN else f"/{revision}")
+
+    def owns(self, path: str) -> bool:
+        """Whether a file below that folder is one that the part is made of: all beside the graph may hold weights.
+
+        Graphs in other formats are not, and neither is what Immich's own container makes of a model.
+        """
+        inside, _, name = path.rpartition("/")
+        if inside != self.type:
+            return path in self.row.files
+        return name == GRAPH or PurePosixPath(name).suffix not in _NO_WEIGHTS
 
     def __str__(self) -> str:
         return f"{self.name} ({self.task} {self.type})"

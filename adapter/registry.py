@@ -133,8 +133,10 @@ class Registry:
         for note in prepared.notes:
             log.info("%s: %s", part, note)
         await self._load(part, prepared)
+        took_s = time.monotonic() - started
+        device = prepared.device.upper()
         log.info(
-            "%s is loaded on the %s, after %.1f s", part, prepared.device.upper(), time.monotonic() - started
+            "%s, revision %s, is loaded on the %s, after %.1f s", part, prepared.revision, device, took_s
         )
         return prepared
 

@@ -19,12 +19,16 @@ from adapter.metrics import exposed
 from adapter.protocol import TaskName
 from adapter.security import check_certificate
 from adapter.service import Service, open_service
-from adapter.settings import Settings
+from adapter.settings import VARIABLES, ClipResize, Settings
 
 log = logging.getLogger(__name__)
 
 GARBAGE_EVERY = 10_000
 """Objects made between two looks for cycles among them. Python's default, 700, took 5 % of the processor time."""
+RESIZED_OTHERWISE = (
+    "%s: pictures are resized as its file says (%s), as Immich does since 3.3. To keep a search index that was made by "
+    "3.2 or older, set IMMICH_TRITON_CLIP_RESIZE=shortest"
+)
 GRACE_S = 4
 """Time that running requests have to finish once the service is told to stop."""
 
@@ -36,8 +40,8 @@ def run(settings: Settings) -> None:
         SetupError: the host lacks something, or the port is taken.
     """
     check_certificate(settings.tls_certificate, settings.tls_key)
-    for name, reason in environment.without_effect().items():
-        log.warning("%s has no effect here: %s", name, reason)
+    for sentence in environment.without_effect(VARIABLES):
+        log.warning("%s", sentence)
     with listen(settings.host, settings.port) as listener, suppress(asyncio.CancelledError):
         uvloop.run(_serve(settings, listener))
 
@@ -125,6 +129,9 @@ def _announce(service: Service, listener: socket.socket) -> None:
     address = _own_address() if host in ("::", "0.0.0.0") else host  # noqa: S104 - compared, not bound
     for task in TaskName:
         log.info("models here for %s: %s", task, ", ".join(service.preparation.names(task)))
+    if service.settings.preparation.clip_resize is ClipResize.CONFIG:
+        for name, resize in service.preparation.resized_otherwise().items():
+            log.warning(RESIZED_OTHERWISE, name, resize)
     log.info("Immich's other models are fetched when first asked for, into %s", service.settings.models)
     settings = service.settings
     scheme = "https" if settings.tls_certificate else "http"

@@ -26,11 +26,12 @@ from adapter.protocol import PARTS, Part, canonical
 class ClipResize(StrEnum):
     """How pictures are resized for CLIP."""
 
-    RELEASE = "release"
     CONFIG = "config"
+    SHORTEST = "shortest"
 
 
 GPU_MEMORY_MIB = 6144
+ORGANIZATION = "immich-app"
 
 
 class Device(StrEnum):
@@ -101,12 +102,18 @@ in TF32, as Immich's own container does it. `fp16`, on a GPU: CLIP and face vect
 VNNI. Vectors move: `immich-triton models prepare` tells by how much, and a model that moves too far is refused. \
 After a change the search index (with `fp16` the faces too) must be rebuilt in Immich, or old and new vectors mix."""
 
-    clip_resize: ClipResize = Field(ClipResize.RELEASE, alias="IMMICH_TRITON_CLIP_RESIZE")
-    """`release`: bicubic, short side, as Immich 3.1 does for every model. `config`: as the model's file says, \
-which moves the vectors of SigLIP models (the index must then be rebuilt)."""
+    clip_resize: ClipResize = Field(ClipResize.CONFIG, alias="IMMICH_TRITON_CLIP_RESIZE")
+    """`config`: as the model's file says, as Immich does since 3.3. `shortest`: by the short side and bicubic, \
+whatever the file says, as Immich 3.2 and older did. They differ for SigLIP models: to keep a search index of those \
+that was made by 3.2 or older, set `shortest`; or let Immich make it anew."""
 
     max_pixels: int = Field(50_000_000, alias="IMMICH_TRITON_MAX_PIXELS", gt=0)
     """Largest picture, width times height; larger ones are answered with 400 before they are decoded."""
+
+    ocr_max_resolution: int = Field(
+        736, alias="MACHINE_LEARNING_PRELOAD__OCR__MAX_RESOLUTION", ge=32, le=8192
+    )
+    """The resolution that Immich asks OCR for: on a GPU the text detector is warm for it. Others are answered too."""
 
     max_batch_size_faces: int = Field(16, alias="MACHINE_LEARNING_MAX_BATCH_SIZE__FACIAL_RECOGNITION", gt=0)
     """Most faces, of one picture or of several, that are recognised in one run; on a CPU 8 are the most."""
@@ -183,6 +190,17 @@ Immich's `verbose`, `log` and `fatal` too."""
 
     cache_folder: Path | None = Field(None, alias="MACHINE_LEARNING_CACHE_FOLDER")
     """Folder of the models as downloaded, in Immich's own layout. Default: `models` in the state folder."""
+
+    model_revision: Annotated[str | None, BLANK_IS_NONE] = Field(
+        None, alias="MACHINE_LEARNING_MODEL_REVISION", pattern=r"^(main|v[1-9][0-9]*)$"
+    )
+    """`main`, or `v2`: which export of the models is fetched and served. Default: what of a model is in the cache \
+folder, `main` before `v2`; and `main` of one that is not."""
+
+    model_organization: str = Field(
+        ORGANIZATION, alias="MACHINE_LEARNING_MODEL_ORGANIZATION", pattern=r"^[A-Za-z0-9_-]+$"
+    )
+    """Whose repositories on the hub models are fetched from."""
 
     state_folder: Path = Field(Path("~/.cache/immich-triton"), alias="IMMICH_TRITON_STATE_FOLDER")
     """Folder for what is made here: prepared models (Triton's model repository) and the demo models."""
@@ -284,6 +302,13 @@ Immich's `verbose`, `log` and `fatal` too."""
     @property
     def demo_models(self) -> Path:
         return self.state / "demo"
+
+
+VARIABLES = frozenset(
+    str(field.alias)
+    for fields in (Settings.model_fields, PreparationSettings.model_fields)
+    for field in fields.values()
+)
 
 
 def load(**overrides: object) -> Settings:

@@ -28,12 +28,21 @@ Task = Annotated[TaskName | None, typer.Option(help="The task, for a model that 
 
 
 class Row(NamedTuple):
-    """A model as `list` shows it."""
+    """A model as `list` shows it.
+
+    Attributes:
+        revisions: those that are prepared, or those that are here where none is.
+        cosine: lowest between the vectors of both revisions, as found when it was prepared.
+        resize: of pictures, where Immich 3.2 and older did it otherwise.
+    """
 
     task: str
     name: str
     here: str
     prepared: str
+    revisions: str
+    cosine: float | None
+    resize: str
     size_bytes: int
 
 
@@ -47,9 +56,10 @@ def list_models(
     if json_output:
         typer.echo(json.dumps([row._asdict() for row in rows], indent=1))
         return
-    table = Table("task", "model", "here", "prepared", "MB")
+    table = Table("task", "model", "here", "prepared", "revision", "cosine", "resize", "MB")
     for *texts, size_bytes in rows:
-        table.add_row(*map(str, texts), f"{size_bytes / 1e6:.0f}" if size_bytes else "")
+        shown = ("" if text is None else str(text) for text in texts)
+        table.add_row(*shown, f"{size_bytes / 1e6:.0f}" if size_bytes else "")
     Console().print(table)
 
 
@@ -121,15 +131,27 @@ def _rows(chosen: Settings, *, known: bool) -> Iterator[Row]:
     from adapter.preparation.door import Preparation
 
     preparation = Preparation(chosen)
+    resized = preparation.resized_otherwise()
     for task in TaskName:
         here = preparation.names(task)
         for name in [*here, *(name for name in KNOWN[task] if known and name not in here)]:
-            parts = parts_of(name, task)
-            there = [part.type for part in parts if preparation.is_here(part)]
-            prepared = [part.type for part in parts if preparation.is_prepared(part)]
+            there = {part.type: preparation.revisions(part) for part in parts_of(name, task)}
+            prepared = {part.type: preparation.prepared(part) for part in parts_of(name, task)}
+            made = [found for found in prepared.values() if found]
+            served = {found.revision for found in made} or {
+                each for found in there.values() for each in found
+            }
             folder = chosen.models / task / name
-            size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-            yield Row(task, name, " ".join(there), " ".join(prepared), size)
+            yield Row(
+                task,
+                name,
+                " ".join(type_name for type_name, found in there.items() if found),
+                " ".join(type_name for type_name, found in prepared.items() if found),
+                " ".join(sorted(served)),
+                min((found.cosine for found in made if found.cosine is not None), default=None),
+                resized.get(name, ""),
+                sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
+            )
 
 
 async def _obtain(chosen: Settings, parts: list[Part]) -> set[Path]:

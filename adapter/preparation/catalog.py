@@ -1,11 +1,11 @@
 """Which models there are: Immich's own names, and whatever lies in the cache folder in the right layout."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
 from adapter.errors import InvalidEntries
-from adapter.protocol import GRAPH, Part, TaskName, types_of
+from adapter.protocol import GRAPH, MAIN, V2, Part, TaskName, types_of
 
 # https://huggingface.co/immich-app
 KNOWN: Mapping[TaskName, Sequence[str]] = {
@@ -32,6 +32,7 @@ KNOWN: Mapping[TaskName, Sequence[str]] = {
     """.split(),
     TaskName.FACES: "antelopev2 buffalo_s buffalo_m buffalo_l".split(),
     TaskName.OCR: """
+        PP-OCRv6_tiny PP-OCRv6_small PP-OCRv6_medium
         PP-OCRv5_server PP-OCRv5_mobile CH__PP-OCRv5_server CH__PP-OCRv5_mobile EL__PP-OCRv5_mobile
         EN__PP-OCRv5_mobile ESLAV__PP-OCRv5_mobile KOREAN__PP-OCRv5_mobile LATIN__PP-OCRv5_mobile
         TH__PP-OCRv5_mobile
@@ -51,15 +52,46 @@ def is_known(part: Part) -> bool:
     return part.name in KNOWN[part.task]
 
 
+def files_of(part: Part, folder: Path) -> list[Path]:
+    """The files of a part that lie in its model's folder."""
+    beside = [*folder.glob("*"), *folder.glob(f"{part.type}/*")]
+    return sorted(path for path in beside if part.owns(str(path.relative_to(folder))) and not path.is_dir())
+
+
+def is_whole(part: Part, folder: Path) -> bool:
+    """Whether a model's folder has all files without which the part cannot be served."""
+    return all((folder / name).is_file() for name in part.row.files)
+
+
+def revisions_at(cache: Path, part: Part) -> dict[str, Path]:
+    """The revisions of a model of which a folder has the part's graph, each with the model's folder."""
+    folders = {revision: cache / part.folder(revision) for revision in (MAIN, V2)}
+    return {name: folder for name, folder in folders.items() if (folder / part.type / GRAPH).is_file()}
+
+
+def revision_of(part: Part, folder: Path) -> str:
+    """Which revision a model's folder holds."""
+    return MAIN if folder.name == part.name else folder.name
+
+
+def twin_of(part: Part, folder: Path) -> Path | None:
+    """The folder of the model's other revision, where it holds the part too."""
+    other = folder / V2 if revision_of(part, folder) == MAIN else folder.parent
+    return other if is_whole(part, other) else None
+
+
 class Catalog:
     """Finds models that nobody publishes under Immich's names: custom ones, and the demo's.
 
     Args:
-        folders: where models may lie, each in Immich's layout: `<task>/<name>/<type>/model.onnx`.
+        folders: where models may lie, each in Immich's layout: `<task>/<name>/<type>/model.onnx`, or a revision's
+            `<task>/<name>/v2/<type>/model.onnx`.
+        revision: that is taken where a model lies there in several.
     """
 
-    def __init__(self, *folders: Path) -> None:
+    def __init__(self, *folders: Path, revision: str = MAIN) -> None:
         self._folders = folders
+        self._revision = revision
 
     def locate(self, part: Part) -> Path:
         """The folder of a part's model.
@@ -68,24 +100,27 @@ class Catalog:
             InvalidEntries: there is no such model; near names are given.
         """
         for folder in self._folders:
-            if _graph(folder, part).is_file():
-                return folder / part.task / part.name
+            if found := revisions_at(folder, part):
+                return found.get(self._revision) or next(iter(found.values()))
         raise InvalidEntries(
             f"There is no model {part.name!r} for {part.task} {part.type}. {self._hint(part)}"
         )
 
-    def has(self, part: Part) -> bool:
-        """Whether a part's graph lies in one of the folders."""
-        return any(_graph(folder, part).is_file() for folder in self._folders)
+    def revisions(self, part: Part) -> list[str]:
+        """The revisions of a part that lie in the folders."""
+        return sorted({revision for folder in self._folders for revision in revisions_at(folder, part)})
 
     def available(self, task: TaskName) -> list[str]:
         """Names of the models that lie in a folder, at least one part of them."""
-        return sorted({path.parent.parent.name for path in self._graphs(task)})
-
-    def _graphs(self, task: TaskName) -> Iterator[Path]:
-        for folder in self._folders:
-            for type_name in types_of(task):
-                yield from folder.glob(f"{task}/*/{type_name}/{GRAPH}")
+        return sorted(
+            {
+                path.relative_to(folder).parts[1]
+                for folder in self._folders
+                for type_name in types_of(task)
+                for revision in ("", f"{V2}/")
+                for path in folder.glob(f"{task}/*/{revision}{type_name}/{GRAPH}")
+            }
+        )
 
     def _hint(self, part: Part) -> str:
         others = [task for task in TaskName if part.name in (*KNOWN[task], *self.available(task))]
@@ -93,7 +128,3 @@ class Catalog:
             return f"It is a model for {others[0]}."
         names = sorted({*KNOWN[part.task], *self.available(part.task)})
         return f"Did you mean {' or '.join(get_close_matches(part.name, names, 3, 0.4) or names[:5])}?"
-
-
-def _graph(folder: Path, part: Part) -> Path:
-    return folder / part.task / part.name / part.type / GRAPH

@@ -3,6 +3,7 @@
 import asyncio
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from adapter.errors import ModelUnavailable
@@ -12,7 +13,8 @@ from adapter.preparation.fetch.download import Downloads
 from adapter.preparation.fetch.integrity import Check, verify
 from adapter.preparation.fetch.lockfile import Lockfile
 from adapter.preparation.manifest import Prepared, public_name
-from adapter.protocol import Part, TaskName
+from adapter.preparation.resizing import unlike_shortest
+from adapter.protocol import MAIN, V2, Part, TaskName, TypeName, types_of
 from adapter.settings import Settings
 
 __all__ = ["Check", "Preparation", "Prepared"]
@@ -27,8 +29,11 @@ class Preparation:
 
     def __init__(self, settings: Settings, download_ended: Callable[[str], object] = lambda _: None) -> None:
         self._settings = settings
-        self._catalog = Catalog(settings.models, settings.demo_models)
-        self._downloads = Downloads(settings.models, ended=download_ended)
+        self._revision = settings.model_revision
+        self._catalog = Catalog(settings.models, settings.demo_models, revision=self._revision or MAIN)
+        self._downloads = Downloads(
+            settings.models, organization=settings.model_organization, ended=download_ended
+        )
         self._built: set[str] = set()
 
     async def ensure(self, part: Part) -> Prepared:
@@ -57,20 +62,29 @@ class Preparation:
             await process.build_demo_model(part, self._settings.demo_models)
             self._built.add(part.name)
         if is_known(part):
-            return await self._downloads.obtain(part)
+            return await self._downloads.obtain(part, await asyncio.to_thread(self._revision_of, part))
         return self._catalog.locate(part)
 
     def names(self, task: TaskName) -> list[str]:
         """Models that can be served without a download: those that lie here, and the demo's."""
         return sorted({*self._catalog.available(task), DEMO[task]})
 
-    def is_here(self, part: Part) -> bool:
-        """Whether a part's graph lies in a folder."""
-        return self._catalog.has(part)
+    def revisions(self, part: Part) -> list[str]:
+        """The revisions of a part whose graph lies in a folder."""
+        return self._catalog.revisions(part)
 
-    def is_prepared(self, part: Part) -> bool:
-        """Whether something was made of a part, be it by other settings."""
-        return (self._public_folder(part) / manifest.FILE).exists()
+    def prepared(self, part: Part) -> Prepared | None:
+        """What was made of a part last, be it by other settings."""
+        return manifest.last(part, self._settings.repository)
+
+    def resized_otherwise(self) -> dict[str, str]:
+        """CLIP models that lie here and ask for another resize than Immich 3.2 and older gave them: name → which."""
+        parts = [
+            Part(TaskName.CLIP, TypeName.VISUAL, name) for name in self._catalog.available(TaskName.CLIP)
+        ]
+        here = {part.name: self._catalog.locate(part) for part in parts if self.revisions(part)}
+        found = {name: unlike_shortest(folder) for name, folder in here.items()}
+        return {name: resize for name, resize in found.items() if resize}
 
     def verify(self, name: str) -> list[Check]:
         """Compares a model's files with the hashes under which they were fetched.
@@ -86,7 +100,7 @@ class Preparation:
         Raises:
             LockfileError: the lock file is damaged.
         """
-        models = sorted({f"{part.task}/{part.name}" for part in parts})
+        models = sorted({part.folder() for part in parts})
         folders = [self._settings.models / model for model in models]
         for part in parts:
             public = self._public_folder(part)
@@ -102,6 +116,14 @@ class Preparation:
     def close(self) -> None:
         """Ends downloads under way, soon; what has arrived is kept."""
         self._downloads.close()
+
+    def _revision_of(self, part: Part) -> str:
+        """The revision that is set; or else the one of which the part is here, or the model's other part."""
+        if self._revision:
+            return self._revision
+        kin = [part, *(replace(part, type=type_name) for type_name in types_of(part.task))]
+        here = (name for each in kin for name in (MAIN, V2) if self._downloads.find(each, name))
+        return next(here, MAIN)
 
     def _public_folder(self, part: Part) -> Path:
         return self._settings.repository / public_name(part)

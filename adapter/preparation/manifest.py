@@ -2,15 +2,17 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from adapter.protocol import Part
+from adapter.preparation.catalog import files_of, twin_of
+from adapter.protocol import MAIN, Part
 from adapter.settings import PreparationSettings
 
-FORMAT = 5
+FORMAT = 6
 """Raised when something else is written for the same sources: everything is then prepared anew."""
 
 FILE = "preparation.json"
@@ -30,6 +32,8 @@ class Prepared:
         outputs: dims of its outputs without the batch axis; -1 is variable.
         notes: what the log should say of it, such as why it cannot be batched.
         device: what its graphs run on: Triton loads it there or not at all.
+        revision: of the files that it was made of.
+        cosine: of its vectors to those of the other revision, where that was there too.
     """
 
     model: str
@@ -38,6 +42,8 @@ class Prepared:
     outputs: Mapping[str, tuple[int, ...]]
     notes: tuple[str, ...] = ()
     device: str = "cpu"
+    revision: str = MAIN
+    cosine: float | None = None
 
 
 def public_name(part: Part) -> str:
@@ -55,10 +61,18 @@ def find(part: Part, source: Path, repository: Path, settings: PreparationSettin
     Raises:
         OSError: a source cannot be read.
     """
-    manifest = _read(repository / public_name(part))
+    manifest = _read(part, repository)
     if manifest.get("key") != _key(part, fingerprint(part, source, manifest.get("sources", {})), settings):
         return None
     return parse(manifest["prepared"]) if _is_whole(repository, manifest) else None
+
+
+def last(part: Part, repository: Path) -> Prepared | None:
+    """What was made of a part last, be it by other settings or of other files."""
+    try:
+        return parse(_read(part, repository)["prepared"])
+    except (KeyError, TypeError):  # there is nothing, or something of another version
+        return None
 
 
 def write(part: Part, staging: Path, sources: Sources, settings: PreparationSettings, made: Prepared) -> None:
@@ -82,16 +96,16 @@ def parse(stored: Mapping[str, Any]) -> Prepared:
         outputs={name: tuple(dims) for name, dims in stored["outputs"].items()},
         notes=tuple(stored["notes"]),
         device=stored["device"],
+        revision=stored["revision"],
+        cosine=stored["cosine"],
     )
 
 
 def fingerprint(part: Part, source: Path, known: Sources) -> Sources:
-    """Every file that the part is made of; one whose size and time are `known` is not read again."""
-    patterns = {f"{part.type}/*", *(name for name in part.row.files if "/" not in name)}
-    paths = sorted({path for pattern in patterns for path in source.glob(pattern)})
-    return {
-        name: _facts(source / name, known.get(name)) for name in (str(p.relative_to(source)) for p in paths)
-    }
+    """Every file that the part is made of, and its twin; one whose size and time are `known` is not read again."""
+    folders = filter(None, (source, twin_of(part, source)))
+    names = (os.path.relpath(path, source) for folder in folders for path in files_of(part, folder))
+    return {name: _facts(source / name, known.get(name)) for name in names}
 
 
 def _facts(path: Path, known: Sequence[object] | None) -> Sequence[object]:
@@ -110,20 +124,13 @@ def _key(part: Part, sources: Sources, settings: PreparationSettings) -> str:
 
 def _is_whole(repository: Path, manifest: Mapping[str, Any]) -> bool:
     """False where a file is gone, or cut short by a crash of the host."""
-    files = manifest.get("files", {})
-    return bool(files) and all(_size(repository / name) == size for name, size in files.items())
+    files = {repository / name: size for name, size in manifest.get("files", {}).items()}
+    return bool(files) and all(path.is_file() and path.stat().st_size == files[path] for path in files)
 
 
-def _size(path: Path) -> int | None:
+def _read(part: Part, repository: Path) -> dict[str, Any]:
     try:
-        return path.stat().st_size
-    except OSError:
-        return None
-
-
-def _read(folder: Path) -> dict[str, Any]:
-    try:
-        manifest: dict[str, Any] = json.loads((folder / FILE).read_text())
+        manifest: dict[str, Any] = json.loads((repository / public_name(part) / FILE).read_text())
     except (OSError, ValueError):
         return {}
     return manifest

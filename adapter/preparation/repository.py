@@ -4,16 +4,22 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from filelock import FileLock
 
 from adapter.preparation import manifest
+from adapter.preparation.catalog import revision_of, twin_of
 from adapter.preparation.config import render
+from adapter.preparation.graphs.file import RewriteError
+from adapter.preparation.graphs.precision import lowest_cosine, rounded_down
+from adapter.preparation.graphs.proof import ProofFailed
+from adapter.preparation.graphs.rewrite import vectors_of
 from adapter.preparation.manifest import Prepared, public_name
-from adapter.preparation.triton_models import generate
+from adapter.preparation.triton_models import ENCODERS, generate
 from adapter.preparation.triton_models.shared import Generated, version_folder
-from adapter.protocol import Part
+from adapter.protocol import GRAPH, Part
 from adapter.settings import PreparationSettings
 
 Generate = Callable[[Part, Path, Path, PreparationSettings], Generated]
@@ -45,7 +51,7 @@ def prepare(
         for model in generated.models:
             version_folder(staging, model.name)  # Triton wants it even where it is empty
             (staging / model.name / "config.pbtxt").write_text(render(model))
-        prepared = _describe(public_name(part), generated)
+        prepared = _compared(_describe(part, source, generated), part, source)
         manifest.write(part, staging, sources, settings, prepared)
         _publish(staging, repository, prepared.folders)
     return prepared
@@ -71,8 +77,25 @@ def _staging(parent: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _describe(name: str, generated: Generated) -> Prepared:
-    public = generated.models[-1]
+def _compared(prepared: Prepared, part: Part, source: Path) -> Prepared:
+    """Compares an encoder's vectors with those of the other revision, where that is there too."""
+    twin, recipe = twin_of(part, source), ENCODERS.get((part.task, part.type))
+    if not twin or not recipe:
+        return prepared
+    other = revision_of(part, twin)
+    try:
+        vectors = [vectors_of(folder / part.type / GRAPH, recipe(folder)) for folder in (source, twin)]
+        cosine = rounded_down(lowest_cosine(*vectors))
+    except (OSError, RewriteError, ProofFailed, KeyError, ValueError) as error:
+        return replace(
+            prepared, notes=(*prepared.notes, f"cannot be compared with revision {other}: {error}")
+        )
+    note = f"its cosine to revision {other} is {cosine} or more, on {len(vectors[0])} samples"
+    return replace(prepared, cosine=cosine, notes=(*prepared.notes, note))
+
+
+def _describe(part: Part, source: Path, generated: Generated) -> Prepared:
+    name, public = public_name(part), generated.models[-1]
     assert public.name == name
     skip = 0 if public.max_batch_size else 1  # without batching, dims hold the batch axis too
     return Prepared(
@@ -80,6 +103,7 @@ def _describe(name: str, generated: Generated) -> Prepared:
         folders=tuple(model.name for model in generated.models),
         max_batch_size=max(1, public.max_batch_size),
         outputs={tensor.name: tensor.dims[skip:] for tensor in public.outputs},
+        revision=revision_of(part, source),
         notes=generated.notes,
         device="gpu" if any(model.kind == "KIND_GPU" for model in generated.models) else "cpu",
     )

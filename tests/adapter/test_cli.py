@@ -22,6 +22,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Runs the command with folders of its own."""
     monkeypatch.setenv("IMMICH_TRITON_STATE_FOLDER", str(tmp_path))
     monkeypatch.setenv("IMMICH_LOG_LEVEL", "error")
+    monkeypatch.setenv("COLUMNS", "200")
     return lambda *arguments: CliRunner().invoke(cli.app, arguments)
 
 
@@ -56,7 +57,9 @@ def test_a_model_is_prepared_listed_and_removed(run: Run, tmp_path: Path) -> Non
     done = run("models", "prepare", "demo-clip", "--task", "clip")
     assert done.exit_code == 0, done.output
     assert "batches of up to 8" in done.stdout
-    assert re.search(r"clip .* demo-clip .* visual textual .* visual textual", run("models", "list").stdout)
+    assert re.search(
+        r"clip .* demo-clip .* visual textual .* visual textual .* main ", run("models", "list").stdout
+    )
     assert run("models", "remove", "demo-clip", "--task", "clip", "--yes").exit_code == 0
     assert list((tmp_path / "model_repository").iterdir()) == []
 

@@ -7,7 +7,7 @@ import pytest
 from adapter import environment, settings
 from adapter.cli.settings import markdown
 from adapter.errors import SetupError
-from adapter.settings import PreparationSettings, Settings
+from adapter.settings import VARIABLES, PreparationSettings, Settings
 
 
 def test_every_setting_is_documented() -> None:
@@ -51,9 +51,48 @@ def test_models_that_are_to_be_preloaded_are_those_that_requests_ask_for() -> No
     assert [str(part) for part in chosen.preload] == ["m (clip textual)", "PP-OCRv5_mobile (ocr detection)"]
 
 
-def test_variables_without_effect_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MACHINE_LEARNING_WORKERS", "4")
-    assert "one adapter process" in environment.without_effect()["MACHINE_LEARNING_WORKERS"]
+IMMICHS = """
+    ANN ANN_FP16_TURBO ANN_TUNING_LEVEL CACHE_FOLDER DEVICE_IDS HTTP_KEEPALIVE_TIMEOUT_S
+    MAX_BATCH_SIZE__FACIAL_RECOGNITION MAX_BATCH_SIZE__OCR MODEL_ARENA MODEL_INTER_OP_THREADS MODEL_INTRA_OP_THREADS
+    MODEL_ORGANIZATION MODEL_REVISION MODEL_TTL MODEL_TTL_POLL_S OPENVINO_PRECISION PRELOAD__CLIP__TEXTUAL
+    PRELOAD__CLIP__VISUAL PRELOAD__FACIAL_RECOGNITION__DETECTION PRELOAD__FACIAL_RECOGNITION__RECOGNITION
+    PRELOAD__OCR__DETECTION PRELOAD__OCR__MAX_RESOLUTION PRELOAD__OCR__RECOGNITION REQUEST_THREADS RKNN RKNN_THREADS
+    ROCM_PRECISION WORKERS WORKER_TIMEOUT
+""".split()
+"""Its variables from 3.1 to 3.3, without MACHINE_LEARNING_."""
+
+
+@pytest.mark.parametrize("name", IMMICHS)
+def test_each_of_immichs_variables_does_something_or_is_told_with_the_reason(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable := f"MACHINE_LEARNING_{name}", "1")
+    told = [line for line in environment.without_effect(VARIABLES) if line.startswith(f"{variable} ")]
+    assert (variable in VARIABLES) == (not told)
+    assert all(" has no effect here: " in line for line in told)
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("MACHINE_LEARNING_MODEL_REVISON", "MACHINE_LEARNING_MODEL_REVISION"),
+        ("IMMICH_TRITON_CLIPRESIZE", "IMMICH_TRITON_CLIP_RESIZE"),
+    ],
+)
+def test_a_variable_that_nobody_knows_is_told_with_a_near_one(
+    name: str, near: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, "1")
+    assert f"{name} is no variable of this service; is {near} meant?" in environment.without_effect(VARIABLES)
+
+
+def test_a_revision_is_main_or_a_number_and_blank_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    for value, expected in (("main", "main"), ("v2", "v2"), ("", None)):
+        monkeypatch.setenv("MACHINE_LEARNING_MODEL_REVISION", value)
+        assert settings.load().model_revision == expected
+    monkeypatch.setenv("MACHINE_LEARNING_MODEL_REVISION", "../v2")
+    with pytest.raises(SetupError, match="MACHINE_LEARNING_MODEL_REVISION"):
+        settings.load()
 
 
 def test_the_page_of_settings_is_up_to_date() -> None:

@@ -126,23 +126,27 @@ def test_siglip_texts_are_canonicalised_and_fill_64_tokens(bench: Bench) -> None
         assert_far(expected, original.read(clean, "<pad>", length=SIGLIP_LENGTH))
 
 
-def test_siglip_pictures_are_cropped_as_by_the_release_whatever_their_file_says(bench: Bench) -> None:
+def test_siglip_pictures_are_squashed_as_its_file_says(bench: Bench) -> None:
     original, images = bench.original(SIGLIP), pictures()
     for found, image in zip(bench.see(SIGLIP, images), images, strict=True):
-        assert_same(found, original.see(cropped(image)))
+        expected = original.see(squashed(image, Image.Resampling.BILINEAR))
+        assert_same(found, expected)
+        assert_far(expected, original.see(squashed(image, Image.Resampling.BICUBIC)))
+        if image.width != image.height:
+            assert_far(expected, original.see(cropped(image)))
 
 
-def test_siglip_pictures_are_squashed_where_the_setting_says_so(
+def test_siglip_pictures_are_cropped_as_before_33_where_the_setting_says_so(
     bench: Bench, folder: Path, tmp_path: Path
 ) -> None:
+    bench.see(SIGLIP, pictures()[:1])  # so that it is there
+    with Server(tmp_path, folder / "cache") as server:
+        assert f"{SIGLIP}: pictures are resized as its file says (squash, bilinear)" in server.log.read_text()
     original = bench.original(SIGLIP)
-    with Server(tmp_path, folder / "cache", IMMICH_TRITON_CLIP_RESIZE="config") as server:
+    with Server(tmp_path, folder / "cache", IMMICH_TRITON_CLIP_RESIZE="shortest") as server:
         for image in pictures():
-            expected = original.see(squashed(image, Image.Resampling.BILINEAR))
-            assert_same(server.clip(SIGLIP, encode(image, "PNG")), expected)
-            assert_far(expected, original.see(squashed(image, Image.Resampling.BICUBIC)))
-            if image.width != image.height:
-                assert_far(expected, original.see(cropped(image)))
+            assert_same(server.clip(SIGLIP, encode(image, "PNG")), original.see(cropped(image)))
+        assert "pictures are resized" not in server.log.read_text()
 
 
 @pytest.mark.parametrize("name", MCLIP)

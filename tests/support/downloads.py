@@ -4,14 +4,14 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from adapter.preparation.fetch.download import Downloads
 from adapter.preparation.fetch.hub import Hub as Client
 from adapter.preparation.fetch.sources import HubRepositories, Source
-from adapter.protocol import Part, Publisher, TaskName, TypeName
+from adapter.protocol import Part, TaskName, TypeName
 from tests.support.hub import Hub, running_hub
 
 NAME = "ViT-B-32__openai"
@@ -43,7 +43,7 @@ def clip_files(seed: int = 0) -> dict[str, bytes]:
     }
 
 
-VISUAL_FILES = ("config.json", "visual/model.onnx", "visual/model.onnx_data", "visual/preprocess_cfg.json")
+VISUAL_FILES = ("visual/model.onnx", "visual/model.onnx_data", "visual/preprocess_cfg.json")
 
 
 FETCH = f"""
@@ -69,11 +69,11 @@ class Bench:
         self.ended: list[str] = []
         self._open: list[Downloads] = []
 
-    def downloads(self, sources: Mapping[Publisher, Source] | None = None) -> Downloads:
+    def downloads(self, *sources: Source) -> Downloads:
         """Downloads from these sources; default: from this hub, and from nowhere else."""
         client = Client(self.hub.url, waits_s=WAITS_S)
-        wanted = sources or {Publisher.HUB: HubRepositories(client)}
-        self._open.append(Downloads(self.cache, client, wanted, self.ended.append))
+        wanted = sources or (HubRepositories(client, "immich-app"),)
+        self._open.append(Downloads(self.cache, client, wanted, ended=self.ended.append))
         return self._open[-1]
 
     def spawn(self, **variables: str) -> "subprocess.Popen[str]":

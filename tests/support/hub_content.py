@@ -54,22 +54,25 @@ class Hub:
         self.without_hashes = False
         self.elsewhere: dict[str, bytes] = {}
         self._commits: dict[str, dict[str, Mapping[str, bytes]]] = {}
+        self._heads: dict[tuple[str, str], str] = {}
         self._faults: list[Fault] = []
         self._lock = threading.Lock()
 
-    def publish(self, repository: str, files: Mapping[str, bytes]) -> str:
-        """Makes a new commit of these files the head of `main`; returns its name."""
+    def publish(self, repository: str, files: Mapping[str, bytes], branch: str = "main") -> str:
+        """Makes a new commit of these files the head of a branch; returns its name."""
         commits = self._commits.setdefault(repository, {})
         content = json.dumps(
             [repository, len(commits), sorted((name, sha256(files[name])) for name in files)]
         )
         name = hashlib.sha1(content.encode()).hexdigest()
         commits[name] = dict(files)
+        self._heads[repository, branch] = name
         return name
 
     def withdraw(self, repository: str) -> None:
         """Deletes a repository."""
         del self._commits[repository]
+        self._heads = {key: name for key, name in self._heads.items() if key[0] != repository}
 
     def order(self, path: str, **fault: Any) -> Fault:
         """Orders a fault for requests whose path contains `path`."""
@@ -82,7 +85,7 @@ class Hub:
 
     def commit(self, repository: str, revision: str) -> tuple[str, Mapping[str, bytes]] | None:
         commits = self._commits[repository]
-        name = list(commits)[-1] if revision == "main" else revision
+        name = self._heads.get((repository, revision), revision)
         return (name, commits[name]) if name in commits else None
 
     def has(self, repository: str) -> bool:

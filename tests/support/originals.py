@@ -76,7 +76,7 @@ def pictures() -> list[Image.Image]:
 
 
 def cropped(image: Image.Image) -> Image.Image:
-    """The square that release 3.1 shows to every network."""
+    """The square that releases before 3.3 show to every network."""
     ratio = image.width / image.height
     sides = (SIZE_PX, int(SIZE_PX / ratio)) if ratio < 1 else (int(ratio * SIZE_PX), SIZE_PX)
     left, top = (int(side / 2 - SIZE_PX / 2) for side in sides)

@@ -15,12 +15,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from adapter.preparation.fetch.hub import Hub, Report, size_of
+from adapter.preparation.fetch.hub import Hub, Listing, RemoteFile, Report, size_of
 from adapter.preparation.fetch.hub_errors import CorruptFile, FetchError
 from adapter.preparation.fetch.integrity import matches, sha256_of
 from adapter.preparation.fetch.lockfile import LockedFile, Lockfile
 from adapter.preparation.fetch.progress import MIB, Progress, describe
-from adapter.preparation.fetch.sources import Listing, RemoteFile
 from adapter.protocol import GRAPH, Part
 
 log = logging.getLogger(__name__)
@@ -31,11 +30,12 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 
 @dataclass(frozen=True)
 class Delivery:
-    """Brings the files of one listing that are not in a cache folder yet. The caller holds the model's lock."""
+    """Brings the files of one listing that are not in a model's folder yet. The caller holds the model's lock."""
 
     part: Part
     listing: Listing
     cache: Path
+    name: str  # of the model's folder, below the cache folder
     hub: Hub
     lockfile: Lockfile
 
@@ -50,7 +50,6 @@ class Delivery:
         if lacking := set(self.part.row.files) - {file.path for file in self.listing.files}:
             raise FetchError(f"{self.listing.source} has no {' and no '.join(sorted(lacking))}.")
         files = [self.hub.complete(file) for file in self.listing.files]
-        self.lockfile.pin(self.listing.repository, self.listing.revision)
         absent = self._absent(files)
         self._staging.mkdir(parents=True, exist_ok=True)
         self._require_space(absent)
@@ -60,12 +59,8 @@ class Delivery:
         self._put_in_place(absent)
 
     @property
-    def _name(self) -> str:
-        return f"{self.part.task}/{self.part.name}"
-
-    @property
     def _folder(self) -> Path:
-        return self.cache / self._name
+        return self.cache / self.name
 
     @property
     def _staging(self) -> Path:
@@ -76,10 +71,10 @@ class Delivery:
 
     def _absent(self, files: Sequence[RemoteFile]) -> list[RemoteFile]:
         """Files to fetch. One that is there, not from here, and different, is the user's: it is not replaced."""
-        ours = self.lockfile.read().files
+        ours = self.lockfile.read()
         absent = [file for file in files if not matches(self._folder / file.path, file)]
         for file in absent:
-            if (self._folder / file.path).exists() and f"{self._name}/{file.path}" not in ours:
+            if (self._folder / file.path).exists() and f"{self.name}/{file.path}" not in ours:
                 raise FetchError(
                     f"{self._folder / file.path} is there and is not the file of {self.listing.source}, but others of "
                     "the model are missing. Complete the folder, or move it away: then it is fetched."
@@ -131,7 +126,7 @@ class Delivery:
         for file in files:
             path = self._staged(file) if file in absent else self._folder / file.path
             sha256 = file.sha256 or sha256_of(path)
-            entries[f"{self._name}/{file.path}"] = LockedFile(size_of(path), sha256, self.listing.source)
+            entries[f"{self.name}/{file.path}"] = LockedFile(size_of(path), sha256, self.listing.source)
         self.lockfile.record(entries)
 
     def _put_in_place(self, absent: Sequence[RemoteFile]) -> None:

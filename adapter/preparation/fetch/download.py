@@ -5,7 +5,7 @@ import errno
 import logging
 import shutil
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,18 +13,15 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from adapter.errors import ModelRefused, ModelUnavailable
+from adapter.preparation.catalog import is_whole
 from adapter.preparation.fetch.delivery import FULL, Delivery
 from adapter.preparation.fetch.hub import Hub, size_of
 from adapter.preparation.fetch.hub_errors import CorruptFile, FetchError, Stopped
-from adapter.preparation.fetch.lockfile import LockedFile, Lockfile, LockfileError, lock_path
+from adapter.preparation.fetch.lockfile import Locked, Lockfile, LockfileError, lock_path
 from adapter.preparation.fetch.progress import MIB
-from adapter.preparation.fetch.sources import (
-    HubRepositories,
-    RapidOcrRelease,
-    Source,
-    belongs,
-)
-from adapter.protocol import Part, Publisher
+from adapter.preparation.fetch.sources import HubRepositories, RapidOcrRelease, Source
+from adapter.protocol import MAIN, Part, types_of
+from adapter.settings import ORGANIZATION
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +37,7 @@ class Downloads:
     Args:
         cache: the folder, in Immich's layout; made when something is fetched.
         hub: default: the one of HF_ENDPOINT.
-        sources: who is asked for a publisher's files; nobody, for one that is not here. Default: all of them.
+        sources: who is asked for files, in this order. Default: RapidOCR's release, and on the hub `organization`.
         ended: told `ok` or `failed` when a download ends.
     """
 
@@ -48,76 +45,67 @@ class Downloads:
         self,
         cache: Path,
         hub: Hub | None = None,
-        sources: Mapping[Publisher, Source] | None = None,
+        sources: Sequence[Source] = (),
+        organization: str = ORGANIZATION,
         ended: Callable[[str], object] = lambda _: None,
     ) -> None:
         self._cache = cache
         self._ended = ended
         self._hub = hub or Hub()
-        self._sources = sources or {
-            Publisher.RAPIDOCR: RapidOcrRelease(),
-            Publisher.HUB: HubRepositories(self._hub),
-        }
+        self._sources = sources or (RapidOcrRelease(), HubRepositories(self._hub, organization))
         self._lockfile = Lockfile(cache)
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="download")
 
-    async def obtain(self, part: Part) -> Path:
+    async def obtain(self, part: Part, revision: str = MAIN) -> Path:
         """`fetch` for coroutines, in threads of its own: a slow hub holds up nothing but downloads."""
-        if found := await asyncio.to_thread(self.find, part):
+        if found := await asyncio.to_thread(self.find, part, revision):
             return found
         async with self._turns[part.name]:  # who waits for the other part holds no thread
-            return await asyncio.get_running_loop().run_in_executor(self._threads, self.fetch, part)
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._threads, self.fetch, part, revision)
 
-    def find(self, part: Part) -> Path | None:
+    def find(self, part: Part, revision: str = MAIN) -> Path | None:
         """The folder of a model of which the part is there, as far as names and sizes tell. Asks nobody."""
-        return self._folder(part) if self._is_there(part) else None
+        folder = self._cache / part.folder(revision)
+        if not is_whole(part, folder):
+            return None
+        try:
+            ours = self._locked(part, revision)
+        except LockfileError as error:  # no reason not to serve what is there
+            log.warning("%s", error)
+            return folder
+        same = all(size_of(folder / path) == file.size for path, file in ours.items() if part.owns(path))
+        return folder if same else None
 
-    def fetch(self, part: Part) -> Path:
+    def fetch(self, part: Part, revision: str = MAIN) -> Path:
         """The folder of a part's model, with all the part's files. Blocks for as long as the download takes.
 
         Raises:
             ModelRefused: a file arrived corrupt, twice.
             ModelUnavailable: it cannot be had now. The next call goes on where this one ended.
         """
-        if found := self.find(part):
+        if found := self.find(part, revision):
             return found
-        with self._explained(part), self._turn(part):
-            if not self._is_there(part):
-                self._fetch_and_tell(part)
-        return self._folder(part)
-
-    def _fetch_and_tell(self, part: Part) -> None:
-        result = "failed"
-        try:
-            self._fetch(part)
-            result = "ok"
-        finally:
-            self._ended(result)
+        with self._explained(part, revision), self._turn(part):
+            if not self.find(part, revision):
+                self._fetch(part, revision)
+        return self._cache / part.folder(revision)
 
     def close(self) -> None:
         """Ends downloads under way, soon; what has arrived is kept."""
         self._hub.stop()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def _folder(self, part: Part) -> Path:
-        return self._cache / part.task / part.name
-
-    def _is_there(self, part: Part) -> bool:
-        folder = self._folder(part)
-        if not all((folder / name).is_file() for name in part.row.files):
-            return False
-        ours = self._locked(f"{part.task}/{part.name}/")
-        return all(size_of(folder / path) == file.size for path, file in ours.items() if belongs(path, part))
-
-    def _locked(self, folder: str) -> Mapping[str, LockedFile]:
-        """The locked files of a model, by their paths below its folder."""
-        try:
-            files = self._lockfile.read().files
-        except LockfileError as error:  # no reason not to serve what is there
-            log.warning("%s", error)
-            return {}
-        return {path.removeprefix(folder): file for path, file in files.items() if path.startswith(folder)}
+    def _locked(self, part: Part, revision: str) -> Locked:
+        """The locked files of a model's folder, by their paths below it."""
+        folder = part.folder(revision)
+        folders = {folder, *(f"{folder}/{type_name}" for type_name in types_of(part.task))}
+        return {
+            path.removeprefix(f"{folder}/"): file
+            for path, file in self._lockfile.read().items()
+            if path.rpartition("/")[0] in folders
+        }
 
     @contextmanager
     def _turn(self, part: Part) -> Iterator[None]:
@@ -134,14 +122,17 @@ class Downloads:
         finally:
             lock.release()
 
-    def _fetch(self, part: Part) -> None:
+    def _fetch(self, part: Part, revision: str) -> None:
         """Asks one source after another."""
+        pinned = dict(file.source.split("@") for file in self._locked(part, revision).values())
         failures: list[FetchError] = []
-        for source in filter(None, map(self._sources.get, part.row.publishers)):
+        for source in self._sources:
             try:
-                listing = source.offer(part, self._lockfile.read().revisions)
-                if listing:
-                    return Delivery(part, listing, self._cache, self._hub, self._lockfile).run()
+                if listing := source.offer(part, revision, pinned):
+                    name = part.folder(revision)
+                    Delivery(part, listing, self._cache, name, self._hub, self._lockfile).run()
+                    self._ended("ok")
+                    return
             except Stopped:
                 raise
             except FetchError as error:
@@ -151,18 +142,19 @@ class Downloads:
         raise (CorruptFile if corrupt else FetchError)(" ".join(dict.fromkeys(map(str, failures))))
 
     @contextmanager
-    def _explained(self, part: Part) -> Iterator[None]:
-        lead = f"{part} is not in the cache folder {self._cache} and cannot be fetched:"
+    def _explained(self, part: Part, revision: str) -> Iterator[None]:
+        folder = self._cache / part.folder(revision)
+        lead = f"{part} is not in the cache folder {folder} and cannot be fetched:"
         try:
             yield
-        except CorruptFile as error:
-            raise ModelRefused(f"{lead} {error}") from error
-        except (FetchError, LockfileError) as error:
-            raise ModelUnavailable(f"{lead} {error}") from error
-        except OSError as error:
-            raise ModelUnavailable(f"{lead} {self._explain(error)}") from error
+        except (FetchError, LockfileError, OSError) as error:
+            self._ended("failed")
+            refusal = ModelRefused if isinstance(error, CorruptFile) else ModelUnavailable
+            raise refusal(f"{lead} {self._explain(error)}") from error
 
-    def _explain(self, error: OSError) -> str:
+    def _explain(self, error: Exception) -> str:
+        if not isinstance(error, OSError):
+            return str(error)
         if error.errno in FULL:
             free = shutil.disk_usage(self._cache).free / MIB
             return (

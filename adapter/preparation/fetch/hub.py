@@ -9,7 +9,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TypeVar
@@ -35,12 +35,12 @@ from adapter.preparation.fetch.hub_errors import (
     explain,
     is_passing,
 )
-from adapter.preparation.fetch.sources import Listing, RemoteFile
 
 log = logging.getLogger(__name__)
 
 WAITS_S = (1.0, 2.0, 4.0, 8.0)
 LONGEST_WAIT_S = 60.0
+"""A server that asks to be left alone for longer is left alone, and the fetch fails."""
 CLIENT = "immich-triton"
 # Otherwise every first request of a day asks which AI tools to look for in the environment.
 constants.HF_HUB_DISABLE_TELEMETRY = True
@@ -50,30 +50,57 @@ Report = Callable[[int, int | None], None]
 """Told how many bytes of a file have arrived, and of how many."""
 
 
+@dataclass(frozen=True)
+class RemoteFile:
+    """A file as its source describes it.
+
+    Attributes:
+        path: below the model's folder, in Immich's layout.
+        size: in bytes, where the source says so.
+        sha256: of the content; large files of the hub have it.
+        git_sha1: of the git blob; small files of the hub have it.
+        from_hub: the URL is the hub's, which may be sent the user's token.
+    """
+
+    path: str
+    url: str
+    size: int | None = None
+    sha256: str | None = None
+    git_sha1: str | None = None
+    from_hub: bool = False
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Files of one commit of a repository."""
+
+    repository: str
+    commit: str
+    files: tuple[RemoteFile, ...]
+
+    @property
+    def source(self) -> str:
+        return f"{self.repository}@{self.commit}"
+
+
 class Hub:
     """One endpoint. Its methods block; `stop` ends them, from any thread, within a read's time limit.
 
     Args:
         endpoint: default: HF_ENDPOINT, or the hub itself.
         waits_s: between tries that brought nothing; as many as there are.
-        longest_wait_s: a server that asks to be left alone for longer is left alone, and the fetch fails.
     """
 
     def __init__(
         self,
         endpoint: str | None = None,
         waits_s: Sequence[float] = WAITS_S,
-        longest_wait_s: float = LONGEST_WAIT_S,
     ) -> None:
         self._api = HfApi(endpoint=endpoint, library_name=CLIENT, library_version=version(CLIENT))
+        self._endpoint = self._api.endpoint
         self._waits_s = waits_s
-        self._longest_wait_s = longest_wait_s
         self._left_alone_until: dict[str, float] = {}
         self._stopping = threading.Event()
-
-    @property
-    def endpoint(self) -> str:
-        return self._api.endpoint
 
     def stop(self) -> None:
         """Ends what is under way, and refuses all that comes later."""
@@ -84,8 +111,8 @@ class Hub:
         if self._stopping.is_set():
             raise Stopped("the service is being stopped.")
 
-    def list_files(self, repository: str, revision: str) -> Listing:
-        """All files of a revision; the answer holds the full name of its commit.
+    def list_files(self, repository: str, commit: str) -> Listing:
+        """All files of a commit, or of a branch; the answer holds the full name of its commit.
 
         Raises:
             FetchError: it cannot be had.
@@ -94,21 +121,20 @@ class Hub:
         def ask() -> ModelInfo:
             return self._api.model_info(
                 repository,
-                revision=revision,
+                revision=commit,
                 files_metadata=True,
                 timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT,
             )
 
         try:
-            info = self._patiently(self.endpoint, ask)
+            info = self._patiently(self._endpoint, ask)
         except GARBAGE as error:
-            raise FetchError(explain(error, self.endpoint)) from error
+            raise FetchError(explain(error, self._endpoint)) from error
         if not info.sha or not info.siblings:
-            raise FetchError(f"{self.endpoint} lists no files of {repository}.")
-        commit = info.sha
-        return Listing(
-            repository, commit, tuple(self._describe(repository, commit, file) for file in info.siblings)
-        )
+            raise FetchError(f"{self._endpoint} lists no files of {repository}.")
+        found = info.sha
+        files = tuple(self._describe(repository, found, file) for file in info.siblings)
+        return Listing(repository, found, files)
 
     def complete(self, file: RemoteFile) -> RemoteFile:
         """The file with its size and hash, which a mirror may leave out of the listing.
@@ -119,15 +145,15 @@ class Hub:
         if file.sha256 or file.git_sha1:
             return file
         head = self._patiently(
-            self.endpoint,
-            lambda: get_hf_file_metadata(file.url, endpoint=self.endpoint),
+            self._endpoint,
+            lambda: get_hf_file_metadata(file.url, endpoint=self._endpoint),
         )
         match len(head.etag or ""):
             case 64:
                 return replace(file, size=head.size, sha256=head.etag)
             case 40:
                 return replace(file, size=head.size, git_sha1=head.etag)
-        raise FetchError(f"{self.endpoint} gives no hash for {file.path}, so it could not be checked.")
+        raise FetchError(f"{self._endpoint} gives no hash for {file.path}, so it could not be checked.")
 
     def save(self, file: RemoteFile, target: Path, report: Report) -> None:
         """Downloads what is missing of a file; what has arrived stays in `target`, also on failure.
@@ -138,14 +164,14 @@ class Hub:
         """
         if file.size is not None and size_of(target) > file.size:
             target.unlink()
-        server = self.endpoint if file.from_hub else _origin(file.url)
+        server = self._endpoint if file.from_hub else _origin(file.url)
         self._patiently(server, lambda: self._stream(file, target, report), lambda: size_of(target))
 
     def _describe(self, repository: str, commit: str, sibling: RepoSibling) -> RemoteFile:
         path, large = sibling.rfilename, sibling.lfs
         file = RemoteFile(
             path,
-            hf_hub_url(repository, path, revision=commit, endpoint=self.endpoint),
+            hf_hub_url(repository, path, revision=commit, endpoint=self._endpoint),
             sibling.size,
             from_hub=True,
         )
@@ -212,7 +238,7 @@ class Hub:
         if not is_passing(error):
             raise FetchError(reason) from error
         wait_s = asked_wait_s(error)
-        if wait_s is not None and wait_s > self._longest_wait_s:
+        if wait_s is not None and wait_s > LONGEST_WAIT_S:
             self._left_alone_until[server] = time.monotonic() + wait_s
             raise FetchError(f"{reason} It asks to be left alone for {wait_s:.0f} s.") from error
         if tries >= len(self._waits_s):

@@ -70,12 +70,13 @@ def explain(error: Exception, endpoint: str) -> str:
         case RepositoryNotFoundError():
             return f"{endpoint} has no such repository, or none that HF_TOKEN may read ({_url(error)})."
         case RevisionNotFoundError():
+            name = _url(error).rpartition("/")[2]
             return (
-                f"{endpoint} no longer has the pinned revision ({_url(error)}). "
+                f"{endpoint} has no revision {name!r} of this model. If one was pinned here that is gone, "
                 "`immich-triton models remove` unpins it."
             )
         case HfHubHTTPError():
-            return _explain_status(error, endpoint)
+            return _explain_status(error)
         case httpx2.UnsupportedProtocol() | httpx2.InvalidURL():
             return f"{endpoint!r} is not a URL: mend HF_ENDPOINT."
         case httpx2.ConnectError() | httpx2.ConnectTimeout() | httpx2.ProxyError():
@@ -92,19 +93,19 @@ def explain(error: Exception, endpoint: str) -> str:
 _NETWORK = "Check the network and proxy, or set HF_ENDPOINT to a mirror. What has arrived is kept."
 
 
-def _explain_status(error: HfHubHTTPError, endpoint: str) -> str:
-    status = error.response.status_code
+def _explain_status(error: HfHubHTTPError) -> str:
+    status, url = error.response.status_code, _url(error)
     match status:
         case 401 | 403:
-            return f"{_url(error)} refuses access ({status}). Check HF_TOKEN."
+            return f"{url} refuses access ({status}). Check HF_TOKEN."
         case 404:
-            return f"{_url(error)} does not exist (404)."
+            return f"{url} does not exist (404)."
         case 429:
             return (
                 "it has been asked too often (429). Try later, or set HF_TOKEN, which allows more requests."
             )
     advice = "Try later: what has arrived is kept." if is_passing(error) else "Check HF_ENDPOINT."
-    return f"{_url(error)} answers {status}. {advice}"
+    return f"{url} answers {status}. {advice}"
 
 
 def _url(error: HfHubHTTPError) -> str:

@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path, PurePosixPath
 
+from huggingface_hub.utils.sha import git_hash
+
+from adapter.preparation.catalog import files_of, revisions_at
+from adapter.preparation.fetch.hub import RemoteFile
 from adapter.preparation.fetch.lockfile import LockedFile, Lockfile
-from adapter.preparation.fetch.sources import RemoteFile
-from adapter.protocol import TaskName, types_of
+from adapter.protocol import PARTS, Part
 
 
 class State(StrEnum):
@@ -25,7 +28,7 @@ class Check:
 
     Attributes:
         path: below the cache folder.
-        source: repository@revision; empty where that is unknown.
+        source: repository@commit; empty where that is unknown.
     """
 
     path: str
@@ -39,11 +42,11 @@ def verify(cache: Path, name: str) -> list[Check]:
     Raises:
         LockfileError: the lock file is damaged.
     """
-    files = Lockfile(cache).read().files
-    locked = {path: file for path, file in files.items() if PurePosixPath(path).parts[1:2] == (name,)}
+    files = Lockfile(cache).read()
+    locked = {path: file for path, file in files.items() if PurePosixPath(path).parts[1] == name}
     checks = [Check(path, _state(cache / path, file), file.source) for path, file in locked.items()]
-    others = [Check(path, State.UNKNOWN) for path in _files(cache, name) if path not in locked]
-    return sorted(checks + others, key=lambda check: check.path)
+    others = {path for path in _files(cache, name) if path not in locked}
+    return sorted([*checks, *(Check(path, State.UNKNOWN) for path in others)], key=lambda check: check.path)
 
 
 def matches(path: Path, file: RemoteFile) -> bool:
@@ -52,18 +55,12 @@ def matches(path: Path, file: RemoteFile) -> bool:
         return False
     if file.sha256:
         return sha256_of(path) == file.sha256
-    return git_sha1_of(path) == file.git_sha1
+    return git_hash(path.read_bytes()) == file.git_sha1
 
 
 def sha256_of(path: Path) -> str:
     with path.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
-
-
-def git_sha1_of(path: Path) -> str:
-    """The name that git gives to a blob of this content."""
-    content = path.read_bytes()
-    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
 
 
 def _state(path: Path, file: LockedFile) -> State:
@@ -74,8 +71,6 @@ def _state(path: Path, file: LockedFile) -> State:
 
 
 def _files(cache: Path, name: str) -> Iterator[str]:
-    for task in TaskName:
-        for type_name in types_of(task):
-            for path in (cache / task / name / type_name).rglob("*"):
-                if path.is_file():
-                    yield str(path.relative_to(cache))
+    for part in (Part(*kind, name) for kind in PARTS):
+        for folder in revisions_at(cache, part).values():
+            yield from (str(path.relative_to(cache)) for path in files_of(part, folder))

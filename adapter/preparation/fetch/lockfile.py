@@ -1,10 +1,10 @@
-"""The lock file: which revision of each repository this cache holds, and every fetched file's size and SHA-256."""
+"""The lock file: every fetched file's size, its SHA-256, and the repository and commit that it came from."""
 
 import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from filelock import FileLock
@@ -13,7 +13,9 @@ from adapter.errors import SetupError
 
 NAME = "immich-triton.lock.json"
 LOCKS = ".locks"
-FORMAT = 1
+FORMAT = 2
+READABLE = (1, FORMAT)
+"""The first format had the commits in a list of their own too."""
 
 
 class LockfileError(SetupError):
@@ -25,7 +27,7 @@ class LockedFile:
     """A file as it was when it had been checked against its source.
 
     Attributes:
-        source: repository@revision.
+        source: repository@commit. All files of a model's folder come from one commit.
     """
 
     size: int
@@ -33,17 +35,8 @@ class LockedFile:
     source: str
 
 
-@dataclass
-class Lock:
-    """What the lock file says.
-
-    Attributes:
-        revisions: repository → commit.
-        files: path below the cache folder, such as `clip/ViT-B-32__openai/visual/model.onnx` → file.
-    """
-
-    revisions: dict[str, str] = field(default_factory=dict)
-    files: dict[str, LockedFile] = field(default_factory=dict)
+Locked = Mapping[str, LockedFile]
+"""By path below the cache folder, such as `clip/ViT-B-32__openai/visual/model.onnx`."""
 
 
 class Lockfile:
@@ -53,7 +46,7 @@ class Lockfile:
         self.path = cache / NAME
         self._cache = cache
 
-    def read(self) -> Lock:
+    def read(self) -> dict[str, LockedFile]:
         """What is locked; nothing where there is no lock file.
 
         Raises:
@@ -61,54 +54,44 @@ class Lockfile:
         """
         try:
             stored = json.loads(self.path.read_text())
-            if stored["format"] != FORMAT:
+            if stored["format"] not in READABLE:
                 raise LockfileError(
                     f"{self.path} has format {stored['format']}; this version reads {FORMAT}."
                 )
-            files = {name: LockedFile(**entry) for name, entry in stored["files"].items()}
-            return Lock(dict(stored["revisions"]), files)
+            return {name: LockedFile(**entry) for name, entry in stored["files"].items()}
         except FileNotFoundError:
-            return Lock()
+            return {}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise LockfileError(
                 f"{self.path} is damaged ({error}). Mend it, or move it away: revisions are then pinned anew."
             ) from error
 
-    def pin(self, repository: str, revision: str) -> None:
-        """Notes the commit that all files of a repository come from. The first one stays."""
-        with self._changing() as lock:
-            lock.revisions.setdefault(repository, revision)
-
-    def record(self, files: Mapping[str, LockedFile]) -> None:
+    def record(self, files: Locked) -> None:
         """Notes files that have been checked."""
-        with self._changing() as lock:
-            lock.files.update(files)
+        with self._changing() as locked:
+            locked.update(files)
 
     def forget(self, folder: str) -> None:
-        """Drops the files of a model's folder, such as `clip/ViT-B-32__openai`, and the revision they came from."""
-        with self._changing() as lock:
-            dropped = {
-                name: lock.files.pop(name) for name in list(lock.files) if name.startswith(f"{folder}/")
-            }
-            used = {_repository(file) for file in lock.files.values()}
-            own = {name for name in lock.revisions if name.endswith(f"/{folder.rpartition('/')[2]}")}
-            for repository in own | {_repository(file) for file in dropped.values()} - used:
-                lock.revisions.pop(repository, None)
+        """Drops the files of a model's folder, such as `clip/ViT-B-32__openai`, and so the commits they came from."""
+        with self._changing() as locked:
+            for name in [name for name in locked if name.startswith(f"{folder}/")]:
+                del locked[name]
 
     @contextmanager
-    def _changing(self) -> Iterator[Lock]:
+    def _changing(self) -> Iterator[dict[str, LockedFile]]:
         with FileLock(lock_path(self._cache, "lockfile")):
-            lock = self.read()
-            before = _render(lock)
-            yield lock
-            if _render(lock) != before:
-                self._write(_render(lock))
+            locked = self.read()
+            before = dict(locked)
+            yield locked
+            if locked != before:
+                self._write(locked)
 
-    def _write(self, content: str) -> None:
+    def _write(self, locked: Locked) -> None:
+        content = {"format": FORMAT, "files": {name: asdict(entry) for name, entry in locked.items()}}
         new = self.path.with_name(f".{NAME}.new")
         try:
             with new.open("w") as file:
-                file.write(content)
+                file.write(json.dumps(content, indent=1, sort_keys=True) + "\n")
                 file.flush()
                 os.fsync(file.fileno())
             new.replace(self.path)
@@ -121,16 +104,3 @@ def lock_path(cache: Path, name: str) -> Path:
     folder = cache / LOCKS
     folder.mkdir(parents=True, exist_ok=True)
     return folder / f"{name}.lock"
-
-
-def _repository(file: LockedFile) -> str:
-    return file.source.rpartition("@")[0]
-
-
-def _render(lock: Lock) -> str:
-    content = {
-        "format": FORMAT,
-        "revisions": lock.revisions,
-        "files": {name: asdict(entry) for name, entry in lock.files.items()},
-    }
-    return json.dumps(content, indent=1, sort_keys=True) + "\n"

@@ -77,7 +77,7 @@ def reduce_precision(
         raise RewriteError(
             f"it cannot be had in {precision}: {error}; set IMMICH_TRITON_PRECISION=fp32"
         ) from error
-    note = f"{precision}: cosine to fp32 is {_rounded_down(lowest)} or more, on {len(items)} samples"
+    note = f"{precision}: cosine to fp32 is {rounded_down(lowest)} or more, on {len(items)} samples"
     return replace(full, half=precision is Precision.FP16, notes=(*full.notes, note))
 
 
@@ -101,9 +101,9 @@ def _reduce(full: Rewritten, graph: Path, items: Sequence[Sample], reduction: Re
             make(graph, path)
             session = Session(path, reduction.level)
             found += [_vectors(answer(session, items), output) for answer in ways]
-        lowest = min(_lowest_cosine(expected, vectors) for vectors in found)
+        lowest = min(lowest_cosine(expected, vectors) for vectors in found)
         if lowest < reduction.limit:
-            raise RewriteError(f"its cosine to fp32 is {_rounded_down(lowest)}, under {reduction.limit}")
+            raise RewriteError(f"its cosine to fp32 is {rounded_down(lowest)}, under {reduction.limit}")
         _replace(graph, paths[0])
     return lowest
 
@@ -112,7 +112,7 @@ def _vectors(answers: Sequence[Answer], output: str) -> NDArray[np.float64]:
     return np.array([answer[output].ravel() for answer in answers], np.float64)
 
 
-def _lowest_cosine(expected: NDArray[np.float64], found: NDArray[np.float64]) -> float:
+def lowest_cosine(expected: NDArray[np.float64], found: NDArray[np.float64]) -> float:
     """Of all rows; 0 to a vector of nothing.
 
     Raises:
@@ -124,7 +124,7 @@ def _lowest_cosine(expected: NDArray[np.float64], found: NDArray[np.float64]) ->
     return float(((expected * found).sum(axis=1) / np.where(norms, norms, np.inf)).min())
 
 
-def _rounded_down(cosine: float) -> float:
+def rounded_down(cosine: float) -> float:
     return math.floor(cosine * 1e5) / 1e5
 
 

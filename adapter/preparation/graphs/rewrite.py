@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import onnx
+from numpy.typing import NDArray
 
 from adapter.preparation.config import Tensor
 from adapter.preparation.graphs.affine import normalise_channels
@@ -107,6 +109,15 @@ def rewrite(source: Path, target: Path, recipe: Recipe) -> Rewritten:
     finally:
         unproven.unlink(missing_ok=True)
     return rewritten
+
+
+def vectors_of(source: Path, recipe: Recipe) -> NDArray[np.float64]:
+    """What an encoder, as it was published, gives for the recipe's samples: (n, dimensions)."""
+    answers = Session(source).alone(_source_samples(source, recipe))
+    floats = ([array for array in answer.values() if array.dtype.kind == "f"] for answer in answers)
+    return np.concatenate(
+        [next(array for array in each if array.ndim == 2) for each in floats], dtype=np.float64
+    )
 
 
 def _shortened(source: Path, unproven: Path, rewritten: Rewritten, shortening: Shortening) -> Rewritten:

@@ -1,7 +1,9 @@
 """What is written for Triton: of each part, the models that it is made of and the files in their folders."""
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from adapter.preparation.graphs.rewrite import Recipe
 from adapter.preparation.triton_models import clip, faces, ocr
 from adapter.preparation.triton_models.shared import Generated
 from adapter.protocol import Part, TaskName, TypeName
@@ -30,3 +32,11 @@ def generate(part: Part, source: Path, staging: Path, settings: PreparationSetti
         case TaskName.OCR, TypeName.RECOGNITION:
             return ocr.generate_recognition(source, name, staging, settings)
     raise ValueError(f"{part.task} has no part {part.type}")
+
+
+ENCODERS: Mapping[tuple[TaskName, TypeName], Callable[[Path], Recipe]] = {
+    (TaskName.CLIP, TypeName.VISUAL): clip.visual_recipe,
+    (TaskName.CLIP, TypeName.TEXTUAL): clip.textual_recipe,
+    (TaskName.FACES, TypeName.RECOGNITION): faces.recognition_recipe,
+}
+"""The parts that give vectors, and what the graphs in a model's folder can be tried with."""

@@ -16,6 +16,7 @@ from adapter.preparation.graphs.pixels import PIXELS, Normalisation
 from adapter.preparation.graphs.precision import reduce_precision, sample_count
 from adapter.preparation.graphs.rewrite import Recipe, rewrite
 from adapter.preparation.graphs.shortening import Shortening, Text, lengths_up_to
+from adapter.preparation.resizing import SHORTEST, resize_of
 from adapter.preparation.triton_models.gpu import Plan, is_convolutional
 from adapter.preparation.triton_models.shared import (
     IMAGE,
@@ -30,11 +31,11 @@ from adapter.preparation.triton_models.shared import (
 )
 from adapter.protocol import GRAPH
 from adapter.settings import ClipResize, PreparationSettings
+from transforms.images import ResizeMode
+from transforms.resample import Interpolation
 
 CONTEXT_LENGTH = 77
 """Of a model that does not say."""
-SQUASH = "squash"
-SHORTEST = "shortest"
 
 GPU_BATCH = 32
 GPU_SIZES = (1, 4, 16, 32)
@@ -47,17 +48,11 @@ LANGUAGE = Tensor("language", "STRING", (1,), "a code such as de or pt-BR; empty
 def generate_visual(source: Path, name: str, staging: Path, settings: PreparationSettings) -> Generated:
     """The picture part: the steps `preprocess` and `encoder`, and the ensemble over them."""
     config = _read_json(source / "visual/preprocess_cfg.json")
-    size = config["size"][0] if isinstance(config["size"], list) else int(config["size"])
-    pictures = [
-        {PIXELS: picture} for picture in samples.pictures(size, size, sample_count(settings.precision))
-    ]
-    recipe = Recipe(
-        pictures[: samples.COUNT],
-        Normalisation(tuple(config["mean"]), tuple(config["std"]), size=(size, size)),
-    )
+    size = _size(config)
     encoder, preprocess = f"{name}.encoder", f"{name}.preprocess"
     target = graph_file(staging, encoder)
-    full = rewrite(source / "visual" / GRAPH, target, recipe)
+    full = rewrite(source / "visual" / GRAPH, target, visual_recipe(source))
+    pictures = visual_recipe(source, sample_count(settings.precision)).samples
     graph = reduce_precision(full, target, pictures, settings.precision)
     output = graph.embedding
     pixels = Tensor(PIXELS, "UINT8", (size, size, 3), "height, width, RGB")
@@ -102,20 +97,14 @@ def generate_visual(source: Path, name: str, staging: Path, settings: Preparatio
 
 def generate_textual(source: Path, name: str, staging: Path, settings: PreparationSettings) -> Generated:
     """The text part: the steps `tokenize` and `encoder`, and the ensemble over them."""
-    text_config = _read_json(source / "config.json").get("text_cfg", {})
-    pad_token = _pad_token(_read_json(source / "textual/tokenizer_config.json"))
-    length = int(text_config.get("context_length", CONTEXT_LENGTH))
+    text_config = _text_config(source)
+    pad_token, length = _pad_token(source), _length(text_config)
     encoder, tokenize = f"{name}.encoder", f"{name}.tokenize"
     wiring = _wiring(source / "textual" / GRAPH)
-    count = sample_count(settings.precision)
-    texts = _texts(source, wiring, length, pad_token, count)
-    recipe = Recipe(
-        [text.feed for text in texts[: samples.COUNT]],
-        shortening=Shortening(texts, wiring["tokens"].name),
-    )
     target = graph_file(staging, encoder)
-    full = rewrite(source / "textual" / GRAPH, target, recipe)
-    graph = reduce_precision(full, target, [text.feed for text in texts[:count]], settings.precision)
+    full = rewrite(source / "textual" / GRAPH, target, textual_recipe(source))
+    texts = textual_recipe(source, sample_count(settings.precision)).samples
+    graph = reduce_precision(full, target, texts, settings.precision)
     shutil.copyfile(source / "textual/tokenizer.json", version_folder(staging, tokenize) / "tokenizer.json")
     output = graph.embedding
     dims = (-1 if graph.shortened else length,)
@@ -166,18 +155,34 @@ def generate_textual(source: Path, name: str, staging: Path, settings: Preparati
     return generated(models, settings, graph)
 
 
+def visual_recipe(source: Path, count: int = samples.COUNT) -> Recipe:
+    """For the graph of pictures in a model's folder, with as many samples."""
+    config = _read_json(source / "visual/preprocess_cfg.json")
+    size = _size(config)
+    pictures = [{PIXELS: picture} for picture in samples.pictures(size, size, count)]
+    return Recipe(pictures, Normalisation(tuple(config["mean"]), tuple(config["std"]), size=(size, size)))
+
+
+def textual_recipe(source: Path, count: int = samples.COUNT) -> Recipe:
+    """For the graph of texts in a model's folder, with as many samples."""
+    wiring = _wiring(source / "textual" / GRAPH)
+    texts = _texts(source, wiring, count)
+    return Recipe([text.feed for text in texts[:count]], shortening=Shortening(texts, wiring["tokens"].name))
+
+
 def _picture_plan(graph: Path) -> Plan:
     return Plan(GPU_BATCH, 250, sizes=GPU_SIZES if is_convolutional(graph) else ())
 
 
 def _resize(config: Mapping[str, Any], settings: PreparationSettings) -> dict[str, str]:
-    """As release 3.1 does it for every model, or as the model's file says."""
-    if settings.clip_resize is ClipResize.RELEASE:
-        return {"resize_mode": SHORTEST, "interpolation": "bicubic"}
-    mode = config.get("resize_mode", SHORTEST)
-    if mode not in (SHORTEST, SQUASH):
-        raise RewriteError(f"resize_mode {mode!r} of preprocess_cfg.json is not supported")
-    return {"resize_mode": mode, "interpolation": config.get("interpolation", "bicubic")}
+    """As the model's file says, or by the short side for every model."""
+    if settings.clip_resize is ClipResize.SHORTEST:
+        return SHORTEST
+    resize = resize_of(config)
+    for key, known in (("resize_mode", ResizeMode), ("interpolation", Interpolation)):
+        if resize[key] not in set(known):
+            raise RewriteError(f"{key} {resize[key]!r} of preprocess_cfg.json is none of {', '.join(known)}")
+    return resize
 
 
 def _wiring(graph: Path) -> dict[str, Tensor]:
@@ -190,11 +195,11 @@ def _wiring(graph: Path) -> dict[str, Tensor]:
     return {"tokens": ids[0], **({"attention_mask": masks[0]} if masks else {})}
 
 
-def _texts(source: Path, wiring: Mapping[str, Tensor], length: int, pad_token: str, count: int) -> list[Text]:
+def _texts(source: Path, wiring: Mapping[str, Tensor], count: int) -> list[Text]:
     """Texts to prove the graph with, by its own tokenizer: `count` short ones, then one that fills each length."""
+    length, pad_token = _length(_text_config(source)), _pad_token(source)
     tokenizer = Tokenizer.from_file(str(source / "textual/tokenizer.json"))
-    pad_id = tokenizer.token_to_id(pad_token)
-    tokenizer.enable_padding(length=length, pad_token=pad_token, pad_id=pad_id)
+    tokenizer.enable_padding(length=length, pad_token=pad_token, pad_id=tokenizer.token_to_id(pad_token))
     short = [(text, length) for text in samples.TEXTS[:count]]
     filling = [(samples.LONG_TEXT, cut) for cut in lengths_up_to(length)]
     return [_text(tokenizer, text, cut, wiring) for text, cut in (*short, *filling)]
@@ -211,8 +216,21 @@ def _text(tokenizer: Tokenizer, text: str, cut: int, wiring: Mapping[str, Tensor
     return Text(feed, sum(encoding.attention_mask))
 
 
-def _pad_token(config: Mapping[str, Any]) -> str:
-    token = config["pad_token"]
+def _size(config: Mapping[str, Any]) -> int:
+    return int(config["size"][0] if isinstance(config["size"], list) else config["size"])
+
+
+def _text_config(source: Path) -> dict[str, Any]:
+    config: dict[str, Any] = _read_json(source / "config.json").get("text_cfg", {})
+    return config
+
+
+def _length(text_config: Mapping[str, Any]) -> int:
+    return int(text_config.get("context_length", CONTEXT_LENGTH))
+
+
+def _pad_token(source: Path) -> str:
+    token = _read_json(source / "textual/tokenizer_config.json")["pad_token"]
     return str(token["content"] if isinstance(token, dict) else token)
 
 

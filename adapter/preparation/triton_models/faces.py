@@ -103,13 +103,9 @@ def generate_detection(source: Path, name: str, staging: Path, settings: Prepara
 def generate_recognition(source: Path, name: str, staging: Path, settings: PreparationSettings) -> Generated:
     """The graph, and an ensemble of this one step that gives its tensors their public names."""
     encoder = f"{name}.encoder"
-    crops = [
-        {PIXELS: crop}
-        for crop in samples.pictures(CROP_SIZE_PX, CROP_SIZE_PX, sample_count(settings.precision))
-    ]
-    recipe = Recipe(crops[: samples.COUNT], RECOGNITION)
     target = graph_file(staging, encoder)
-    full = rewrite(source / "recognition" / GRAPH, target, recipe)
+    full = rewrite(source / "recognition" / GRAPH, target, recognition_recipe(source))
+    crops = recognition_recipe(source, sample_count(settings.precision)).samples
     graph = reduce_precision(full, target, crops, settings.precision)
     pixels = Tensor(PIXELS, "UINT8", (CROP_SIZE_PX, CROP_SIZE_PX, 3), "height, width, RGB")
     output = graph.embedding
@@ -137,6 +133,13 @@ def generate_recognition(source: Path, name: str, staging: Path, settings: Prepa
         ),
     ]
     return generated([replace(model, max_batch_size=limit) for model in models], settings, graph)
+
+
+def recognition_recipe(_: Path, count: int = samples.COUNT) -> Recipe:
+    """For a recogniser's graph, with as many samples."""
+    return Recipe(
+        [{PIXELS: crop} for crop in samples.pictures(CROP_SIZE_PX, CROP_SIZE_PX, count)], RECOGNITION
+    )
 
 
 def _check(heads: Sequence[Tensor]) -> None:

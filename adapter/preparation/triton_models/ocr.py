@@ -37,12 +37,8 @@ NORMALISATION = Normalisation((1.0,) * 3, None, scale=None, factor=1 / 127.5, ch
 GPU_ASPECTS = (Fraction(1), Fraction(4, 3), Fraction(3, 2), Fraction(16, 9), Fraction(2))
 GPU_WIDTHS = (224, 320, 448, 640, 1280, 2048)
 """The few shapes of canvases and lines on a GPU, where every shape has its price. A CPU takes each as it comes."""
-MAX_RESOLUTION_PX = 736
-"""What Immich asks for, unless its administrator changed it: these canvases are warm."""
 
-DETECTOR_PLAN = Plan(
-    most=2, working_mib=600, sizes=(1, 2), shapes=canvases(MAX_RESOLUTION_PX, GPU_ASPECTS), tf32=True
-)
+DETECTOR_PLAN = Plan(most=2, working_mib=600, sizes=(1, 2), tf32=True)
 RECOGNISER_PLAN = Plan(
     most=32, working_mib=500, sizes=(1, 2, 4, 8), shapes=[[width] for width in GPU_WIDTHS], tf32=True
 )
@@ -106,7 +102,7 @@ def generate_detection(source: Path, name: str, staging: Path, settings: Prepara
             [output],
             settings,
             graph_file(staging, detector),
-            DETECTOR_PLAN,
+            replace(DETECTOR_PLAN, shapes=canvases(settings.ocr_max_resolution, GPU_ASPECTS)),
             cpu_batch=1,
         ),
         Model(

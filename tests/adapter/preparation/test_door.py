@@ -1,7 +1,9 @@
 """The door to preparation: what is to be had is had, and what goes wrong is told in the service's own words."""
 
 import asyncio
+import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -57,10 +59,10 @@ def test_two_services_prepare_one_model_and_agree(house: House) -> None:
 
 def test_a_demo_model_is_built_once_it_is_named(house: House) -> None:
     assert DEMO_CLIP.name in house.preparation.names(TaskName.CLIP)
-    assert not house.preparation.is_here(DEMO_CLIP), "it is built before anyone asked for it"
+    assert not house.preparation.revisions(DEMO_CLIP), "it is built before anyone asked for it"
     assert house.ensure(DEMO_CLIP).model == "demo-clip.textual"
     assert not (house.settings.demo_models / TaskName.FACES).exists(), "nobody asked for it"
-    assert house.preparation.is_prepared(DEMO_CLIP)
+    assert house.preparation.prepared(DEMO_CLIP)
 
 
 def test_a_name_that_is_none_is_told_with_near_ones(house: House) -> None:
@@ -73,11 +75,63 @@ def test_a_known_model_that_is_here_is_used_as_it_is(house: House) -> None:
     assert house.ensure(Part(PART.task, PART.type, defaults.CLIP)).outputs == {"embedding": (512,)}
 
 
+@pytest.mark.parametrize("wrong", [{"resize_mode": "longest"}, {"interpolation": "random"}])
+def test_an_unknown_way_of_resizing_is_refused(house: House, wrong: dict[str, str]) -> None:
+    file = house.source / "visual/preprocess_cfg.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | wrong))
+    with pytest.raises(
+        ModelRefused, match=rf"{next(iter(wrong.values()))}' of preprocess_cfg.json is none of"
+    ):
+        house.ensure(replace(PART, type=TypeName.VISUAL))
+
+
+def test_a_model_that_immich_32_resized_otherwise_is_named(house: House) -> None:
+    config = house.source / "visual/preprocess_cfg.json"
+    assert house.preparation.resized_otherwise() == {}
+    config.write_text('{"size": 224, "resize_mode": "squash", "interpolation": "bicubic"}')
+    assert house.preparation.resized_otherwise() == {"own": "squash, bicubic"}
+
+
+@pytest.mark.parametrize("name", [PART.name, defaults.CLIP], ids=["custom", "known"])
+class TestRevisions:
+    def test_a_cache_that_holds_only_v2_is_used_as_immich_left_it(self, house: House, name: str) -> None:
+        part, v2 = replace(PART, name=name), house.source.with_name(name) / "v2"
+        shutil.copytree(house.source.rename(house.source.with_name("else")), v2)
+        (v2 / "textual/cpu/x86_64/1").mkdir(parents=True)
+        (v2 / "textual/model.lock").touch()
+        made = house.ensure(part)
+        assert made.revision == "v2"
+        assert house.preparation.prepared(part) == made
+        assert house.preparation.revisions(part) == ["v2"]
+        assert name in house.preparation.names(part.task)
+        manifest = (house.settings.repository / made.model / "preparation.json").read_text()
+        assert "model.lock" not in manifest
+
+    def test_of_both_the_one_that_is_set_is_served_and_its_vectors_are_compared(
+        self, house: House, name: str
+    ) -> None:
+        part, main = replace(PART, name=name), house.source.rename(house.source.with_name(name))
+        assert house.ensure(part).cosine is None
+        shutil.copytree(main, main / "v2")
+        compared = house.ensure(part)
+        assert compared.revision == "main"
+        assert compared.cosine == pytest.approx(1, abs=2e-5)
+        house.preparation = Preparation(house.settings.model_copy(update={"model_revision": "v2"}))
+        assert house.ensure(part).revision == "v2"
+        assert "cosine to revision main" in house.ensure(part).notes[-1]
+
+    def test_a_broken_other_one_hinders_nothing_but_the_comparison(self, house: House, name: str) -> None:
+        part, main = replace(PART, name=name), house.source.rename(house.source.with_name(name))
+        shutil.copytree(main, main / "v2")
+        (main / "v2/textual/model.onnx").write_text("no graph")
+        assert "cannot be compared with revision v2" in house.ensure(part).notes[-1]
+
+
 def test_what_is_removed_is_gone_from_both_folders(house: House) -> None:
     house.ensure()
     gone = house.preparation.remove([PART])
     assert house.source in gone
-    assert not house.preparation.is_here(PART)
+    assert not house.preparation.revisions(PART)
     assert list(house.settings.repository.iterdir()) == []
 
 

@@ -11,6 +11,8 @@ from huggingface_hub import close_session, hf_hub_download, snapshot_download
 
 from adapter.errors import ModelUnavailable
 from adapter.preparation.fetch import lockfile
+from adapter.protocol import MAIN, V2
+from tests.support import families
 from tests.support.downloads import (
     GRAPH,
     NAME,
@@ -68,10 +70,11 @@ def test_every_download_that_ends_is_told_and_a_model_that_is_there_is_none(benc
 
 def test_the_second_half_comes_from_the_first_ones_commit(bench: Bench) -> None:
     bench.downloads().fetch(VISUAL)
-    pinned = lockfile.Lockfile(bench.cache).read().revisions[REPOSITORY]
+    pinned = bench.hub.commit(REPOSITORY, "main")
     moved = bench.hub.publish(REPOSITORY, clip_files(seed=100))
     bench.downloads().fetch(TEXTUAL)
-    assert moved != pinned
+    assert pinned
+    assert moved != pinned[0]
     assert (bench.folder / "textual/model.onnx").read_bytes() == clip_files()["textual/model.onnx"]
 
 
@@ -80,7 +83,6 @@ def test_the_lock_file_holds_commit_size_and_hash_of_every_file(bench: Bench) ->
     lock = json.loads((bench.cache / lockfile.NAME).read_text())
     commit = bench.hub.commit(REPOSITORY, "main")
     assert commit is not None
-    assert lock["revisions"] == {REPOSITORY: commit[0]}
     assert lock["files"] == {
         f"clip/{NAME}/{path}": {
             "size": len(clip_files()[path]),
@@ -95,8 +97,61 @@ def test_a_pinned_commit_that_is_gone_is_told_and_never_replaced_by_another(benc
     bench.downloads().fetch(VISUAL)
     bench.hub.withdraw(REPOSITORY)
     bench.hub.publish(REPOSITORY, clip_files(seed=5))
-    with pytest.raises(ModelUnavailable, match=r"no longer has the pinned revision .* models remove"):
+    with pytest.raises(ModelUnavailable, match=r"has no revision .* models remove"):
         bench.downloads().fetch(TEXTUAL)
+
+
+class TestRevisions:
+    """`main` and `v2` of one model, each from its branch into its folder."""
+
+    @pytest.fixture
+    def commit(self, bench: Bench) -> str:
+        return bench.hub.publish(REPOSITORY, clip_files(seed=7), "v2")
+
+    def test_v2_is_fetched_from_its_branch_into_its_folder_beside_main(
+        self, bench: Bench, commit: str
+    ) -> None:
+        assert bench.downloads().fetch(VISUAL) == bench.folder
+        assert bench.downloads().fetch(VISUAL, V2) == bench.folder / "v2"
+        assert bench.visible() == {*VISUAL_FILES, *(f"v2/{path}" for path in VISUAL_FILES)}
+        assert (bench.folder / GRAPH).read_bytes() == clip_files()[GRAPH]
+        assert (bench.folder / "v2" / GRAPH).read_bytes() == clip_files(seed=7)[GRAPH]
+        assert (
+            lockfile.Lockfile(bench.cache).read()[f"clip/{NAME}/v2/{GRAPH}"].source
+            == f"{REPOSITORY}@{commit}"
+        )
+
+    def test_the_second_half_of_each_comes_from_the_commit_of_its_first(
+        self, bench: Bench, commit: str
+    ) -> None:
+        for revision in (MAIN, V2):
+            bench.downloads().fetch(TEXTUAL, revision)
+        for number, revision in enumerate((MAIN, V2)):
+            bench.hub.publish(REPOSITORY, clip_files(seed=100 + number), revision)
+            bench.downloads().fetch(VISUAL, revision)
+        assert (bench.folder / GRAPH).read_bytes() == clip_files()[GRAPH]
+        assert (bench.folder / "v2" / GRAPH).read_bytes() == clip_files(seed=7)[GRAPH]
+
+    def test_a_revision_that_does_not_exist_is_told(self, bench: Bench) -> None:
+        with pytest.raises(ModelUnavailable, match=r"has no revision 'v3' of this model"):
+            bench.downloads().fetch(VISUAL, "v3")
+
+    def test_what_immichs_container_left_in_v2_is_used_and_untouched(self, bench: Bench) -> None:
+        left = {**clip_files(), "visual/model.lock": b"", "visual/cpu/x86_64/1/model.onnx": b"prepared"}
+        families.write(left, bench.folder / "v2")
+        for part in (VISUAL, TEXTUAL):
+            assert bench.downloads().fetch(part, V2) == bench.folder / "v2"
+        assert bench.hub.requests == []
+        assert bench.visible() == {f"v2/{path}" for path in left}
+
+    def test_of_v2_copied_in_part_nothing_is_served_before_the_rest_is_fetched(
+        self, bench: Bench, commit: str
+    ) -> None:
+        families.write({GRAPH: clip_files(seed=7)[GRAPH]}, bench.folder / "v2")
+        assert bench.downloads().find(VISUAL, V2) is None
+        bench.downloads().fetch(VISUAL, V2)
+        assert {path for path in bench.visible() if GRAPH in path} == {f"v2/{GRAPH}", f"v2/{GRAPH}_data"}
+        assert bench.sent_ranges() == [], "the graph was there"
 
 
 def test_ten_threads_that_ask_at_once_cause_one_download(bench: Bench) -> None:

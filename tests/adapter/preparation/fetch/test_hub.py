@@ -9,7 +9,6 @@ from adapter.errors import ModelUnavailable
 from adapter.preparation.fetch.download import Downloads
 from adapter.preparation.fetch.hub import Hub as Client
 from adapter.preparation.fetch.sources import HubRepositories
-from adapter.protocol import Publisher
 from tests.support.downloads import (
     GRAPH,
     NAME,
@@ -105,7 +104,7 @@ def test_an_unknown_repository_is_told(bench: Bench) -> None:
 def test_a_hub_out_of_reach_is_told(bench: Bench) -> None:
     client = Client("http://127.0.0.1:9", waits_s=())
     with pytest.raises(ModelUnavailable, match=r"127.0.0.1 cannot be reached .* HF_ENDPOINT"):
-        Downloads(bench.cache, client, {Publisher.HUB: HubRepositories(client)}).fetch(VISUAL)
+        Downloads(bench.cache, client, [HubRepositories(client, "immich-app")]).fetch(VISUAL)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from adapter.preparation.fetch.integrity import Check, State, git_sha1_of, verify
+from adapter.preparation.fetch.integrity import Check, State, verify
 from adapter.preparation.fetch.lockfile import NAME as LOCKFILE
 from adapter.preparation.fetch.lockfile import LockfileError
 from tests.support.downloads import NAME, VISUAL, VISUAL_FILES, Bench, opened_bench
@@ -30,12 +30,12 @@ def test_what_was_fetched_is_good(bench: Bench) -> None:
 def test_missing_changed_and_foreign_files_are_told_apart(bench: Bench) -> None:
     graph = bench.folder / "visual/model.onnx"
     graph.write_bytes(graph.read_bytes()[:-1] + b"?")
-    (bench.folder / "config.json").unlink()
+    (bench.folder / "visual/model.onnx_data").unlink()
     (bench.folder / "textual").mkdir()
     (bench.folder / "textual/model.onnx").write_bytes(b"from an Immich cache")
     found = states(verify(bench.cache, NAME))
     assert found["visual/model.onnx"] == State.CORRUPT
-    assert found["config.json"] == State.MISSING
+    assert found["visual/model.onnx_data"] == State.MISSING
     assert found["textual/model.onnx"] == State.UNKNOWN
     assert found["visual/preprocess_cfg.json"] == State.GOOD
 
@@ -49,8 +49,3 @@ def test_a_damaged_lock_file_fails_verification_but_not_service(bench: Bench) ->
     with pytest.raises(LockfileError):
         verify(bench.cache, NAME)
     assert bench.downloads().find(VISUAL) == bench.folder
-
-
-def test_a_small_file_has_the_hash_that_git_gives_it(tmp_path: Path) -> None:
-    (tmp_path / "hello").write_bytes(b"Hello, World!")
-    assert git_sha1_of(tmp_path / "hello") == "b45ef6fec89518d314f546fd6c3025367b721684"

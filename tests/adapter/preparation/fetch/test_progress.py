@@ -46,5 +46,5 @@ def test_a_fetch_says_what_it_fetches_from_where_and_how_much_it_was(
     caplog.set_level(logging.INFO, "adapter")
     bench.downloads().fetch(VISUAL)
     first, last = caplog.messages[0], caplog.messages[-1]
-    assert first.startswith(f"{NAME} (clip visual): fetching 4 files from immich-app/{NAME}@")
+    assert first.startswith(f"{NAME} (clip visual): fetching 3 files from immich-app/{NAME}@")
     assert last.startswith(f"{NAME} (clip visual): fetched and checked 0.3 of 0.3 MiB (100 %) in ")
