@@ -1,14 +1,18 @@
 """Text in pictures through the real Triton: odd pages, and many at once."""
 
+import asyncio
 import itertools
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from demo.models.ocr import is_installed
+from adapter.preparation.triton_models.shared import CPU_BATCH
+from adapter.triton import Arrays, Triton, bytes_tensor
+from demo.models.ocr import NAME, is_installed
 from demo.show.page import LETTER, draw_letter
 from tests.support.asking import ocr_entries
 from tests.support.pictures import encode
@@ -54,6 +58,39 @@ def test_pages_read_at_once_are_not_mixed_up(server: Server) -> None:
     with ThreadPoolExecutor(8) as pool:
         together = list(pool.map(lambda image: read(server, image), pages * 2))
     assert together == alone * 2
+
+
+async def read_lines(server: Server, pages: list[bytes]) -> tuple[list[str], list[str], int]:
+    """The only line of each page: read alone, read while the recogniser is busy, and in how many runs the latter."""
+    recognition, triton = f"{NAME}.recognition", Triton(server.triton_url, 60)
+    busy = recogniser_inputs(np.zeros((CPU_BATCH, 48, 2048, 3), np.uint8), np.full((CPU_BATCH, 1), 2048))
+    lines = []
+    for image in pages:
+        options = {"min_score": np.array([[0.5]], np.float32), "max_resolution": np.array([[736]], np.int32)}
+        found = await triton.infer(f"{NAME}.detection", {"image": bytes_tensor(image), **options})
+        room = int(found["run_widths"][0, 0]) - found["lines"].shape[2]
+        padded = np.pad(found["lines"], [(0, 0), (0, 0), (0, room), (0, 0)])
+        lines.append(recogniser_inputs(padded, found["widths"]))
+    alone = [await triton.infer(recognition, line) for line in lines]
+    before = server.statistics(f"{recognition}.recognizer")["execution_count"]
+    _, *together = await asyncio.gather(*(triton.infer(recognition, inputs) for inputs in (busy, *lines)))
+    runs = server.statistics(f"{recognition}.recognizer")["execution_count"] - before - 1
+    await triton.close()
+    one, other = ([answer["text"][0, 0].decode() for answer in answers] for answers in (alone, together))
+    return one, other, runs
+
+
+def recogniser_inputs(lines: NDArray[np.uint8], widths: NDArray[np.integer[Any]]) -> Arrays:
+    return {"lines": lines, "widths": widths.astype(np.int32)}
+
+
+def test_lines_of_different_pages_share_a_run_and_are_read_as_they_are_alone(server: Server) -> None:
+    words = WORDS[:CPU_BATCH]
+    pages = [encode(page([word], (240, 80)), "PNG") for word in words]
+    assert [read(server, image)["text"] for image in pages] == [[word] for word in words]
+    alone, together, runs = asyncio.run(read_lines(server, pages))
+    assert alone == together == words
+    assert runs < len(words)
 
 
 def test_a_page_of_two_hundred_lines_is_read_whole(server: Server) -> None:
