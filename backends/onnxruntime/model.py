@@ -61,6 +61,8 @@ class TritonPythonModel:
 
     def _run(self, feeds):
         """The outputs of each feed. Those with items of one shape are run as one batch."""
+        if len(feeds) == 1:
+            return self._runner.run(feeds)
         groups = batches.group(feeds)
         answers = self._runner.run([batches.join([feeds[number] for number in group]) for group in groups])
         outputs = {}
