@@ -1,26 +1,17 @@
 """Every setting of the service, from environment variables: Immich's own names where Immich has one."""
 
-import re
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Field,
-    IPvAnyNetwork,
-    SecretStr,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-)
+from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from adapter.environment import SECRETS
 from adapter.errors import SetupError
 from adapter.protocol import PARTS, Part, canonical
+from adapter.setting_types import BLANK_IS_NONE, Host, Names, Networks, Port, Token, address_and_port
 
 
 class ClipResize(StrEnum):
@@ -49,32 +40,6 @@ class Precision(StrEnum):
     TF32 = "tf32"
     FP16 = "fp16"
     INT8 = "int8"
-
-
-def _split(value: object) -> object:
-    return tuple(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value
-
-
-def _address(value: object) -> object:
-    host, _, port = value.rpartition(":") if isinstance(value, str) else ("", "", "")
-    return (host.strip("[]"), port) if value and isinstance(value, str) else value or None
-
-
-def _url_safe(token: SecretStr) -> SecretStr:
-    if not re.fullmatch(r"[A-Za-z0-9_-]{16,}", token.get_secret_value()):
-        raise ValueError(
-            "a token has at least 16 letters, digits, - and _; such as `openssl rand -hex 24` gives"
-        )
-    return token
-
-
-Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
-Networks = Annotated[tuple[IPvAnyNetwork, ...], NoDecode, BeforeValidator(_split)]
-Token = Annotated[SecretStr, AfterValidator(_url_safe)]
-Host = Annotated[str, Field(min_length=1)]
-Port = Annotated[int, Field(ge=0, le=65535)]
-BLANK_IS_NONE = BeforeValidator(lambda value: value or None)
-"""`VARIABLE=` in a file of variables means that it is not set."""
 
 
 _CONFIG = SettingsConfigDict(
@@ -175,7 +140,7 @@ Default: everyone. This host's own `/ping` is always answered."""
     tls_key: Annotated[Path | None, BLANK_IS_NONE] = Field(None, alias="IMMICH_TRITON_TLS_KEY")
     """File with its private key, PEM, without a password."""
 
-    metrics_listen: Annotated[tuple[Host, Port] | None, NoDecode, BeforeValidator(_address)] = Field(
+    metrics_listen: Annotated[tuple[Host, Port] | None, NoDecode, BeforeValidator(address_and_port)] = Field(
         None, alias="IMMICH_TRITON_METRICS_LISTEN"
     )
     """`address:port` on which Prometheus finds `/metrics`, such as `127.0.0.1:9103`. Default: nowhere; \

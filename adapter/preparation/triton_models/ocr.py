@@ -74,11 +74,8 @@ def generate_detection(source: Path, name: str, staging: Path, settings: Prepara
     preprocess, detector, postprocess = (
         f"{name}.{step}" for step in ("preprocess", "detector", "postprocess")
     )
-    recipe = Recipe(
-        [{PIXELS: samples.written(text, SAMPLE_SIZE, SAMPLE_SIZE)} for text in SAMPLE_TEXTS],
-        NORMALISATION,
-        moves_factors=True,
-    )
+    pages = [{PIXELS: samples.written(text, SAMPLE_SIZE, SAMPLE_SIZE)} for text in SAMPLE_TEXTS]
+    recipe = Recipe(pages, NORMALISATION, moves_factors=True)
     graph = rewrite(source / "detection" / GRAPH, graph_file(staging, detector), recipe)
     output = _map_of(graph.outputs, skip=0 if graph.batchable else 1)
     mapped = replace(output, name=MAP.name, ragged=True)
