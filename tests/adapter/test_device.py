@@ -135,6 +135,7 @@ def test_a_precision_that_the_cpu_lacks_becomes_fp32_and_int8_is_refused_on_a_gp
     ("device", "cores", "memory", "hands"),
     [
         (Device.GPU, 16, 128 * GB, 12),
+        (Device.GPU, 64, 128 * GB, 12),
         (Device.GPU, 16, 8 * GB, 8),
         (Device.GPU, 2, 8 * GB, 1),
         (Device.CPU, 16, 64 * GB, 4),
