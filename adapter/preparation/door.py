@@ -8,7 +8,7 @@ from pathlib import Path
 
 from adapter.errors import ModelUnavailable
 from adapter.preparation import manifest, process
-from adapter.preparation.catalog import DEMO, Catalog, is_known
+from adapter.preparation.catalog import DEMO, Catalog, can_be_built, is_known
 from adapter.preparation.fetch.download import Downloads
 from adapter.preparation.fetch.integrity import Check, verify
 from adapter.preparation.fetch.lockfile import Lockfile
@@ -67,7 +67,8 @@ class Preparation:
 
     def names(self, task: TaskName) -> list[str]:
         """Models that can be served without a download: those that lie here, and the demo's."""
-        return sorted({*self._catalog.available(task), DEMO[task]})
+        demo = {DEMO[task]} if can_be_built(task) else set()
+        return sorted({*self._catalog.available(task), *demo})
 
     def revisions(self, part: Part) -> list[str]:
         """The revisions of a part whose graph lies in a folder."""

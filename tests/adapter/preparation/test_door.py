@@ -65,6 +65,12 @@ def test_a_demo_model_is_built_once_it_is_named(house: House) -> None:
     assert house.preparation.prepared(DEMO_CLIP)
 
 
+def test_a_demo_model_is_listed_where_its_package_is(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "demo-ocr" in house.preparation.names(TaskName.OCR)
+    monkeypatch.setattr("adapter.preparation.catalog.DEMO_OCR_PACKAGE", "no_such_package")
+    assert "demo-ocr" not in house.preparation.names(TaskName.OCR)
+
+
 def test_a_name_that_is_none_is_told_with_near_ones(house: House) -> None:
     with pytest.raises(InvalidEntries, match="own"):
         house.ensure(Part(PART.task, PART.type, "owm"))
