@@ -128,7 +128,7 @@ def _announce(service: Service, listener: socket.socket) -> None:
     host, port = listener.getsockname()[:2]
     address = _own_address() if host in ("::", "0.0.0.0") else host  # noqa: S104 - compared, not bound
     for task in TaskName:
-        log.info("models here for %s: %s", task, ", ".join(service.preparation.names(task)))
+        log.info("models here for %s: %s", task, ", ".join(service.preparation.names(task)) or "none")
     if service.settings.preparation.clip_resize is ClipResize.CONFIG:
         for name, resize in service.preparation.resized_otherwise().items():
             log.warning(RESIZED_OTHERWISE, name, resize)

@@ -74,9 +74,6 @@ class InferenceResponse:
     def output_tensors(self) -> list[Tensor]:
         return self._tensors
 
-    def has_error(self) -> bool:
-        return self._error is not None
-
     def error(self) -> TritonError | None:
         return self._error
 

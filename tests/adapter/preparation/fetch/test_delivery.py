@@ -18,15 +18,8 @@ from tests.support.downloads import (
     VISUAL_FILES,
     Bench,
     clip_files,
-    opened_bench,
 )
 from tests.support.hub import sha256
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
-    with opened_bench(tmp_path / "cache") as opened:
-        yield opened
 
 
 def test_of_a_model_that_is_there_in_part_the_rest_is_fetched(bench: Bench) -> None:

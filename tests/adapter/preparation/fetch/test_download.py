@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -22,15 +21,8 @@ from tests.support.downloads import (
     VISUAL_FILES,
     Bench,
     clip_files,
-    opened_bench,
 )
 from tests.support.hub import sha256
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
-    with opened_bench(tmp_path / "cache") as opened:
-        yield opened
 
 
 def test_the_local_hub_is_hub_enough_for_huggingface_hub_itself(bench: Bench, tmp_path: Path) -> None:

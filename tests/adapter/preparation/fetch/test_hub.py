@@ -1,8 +1,5 @@
 """A hub that breaks off, refuses, stalls and is not one; `huggingface_hub` itself does the talking."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from adapter.errors import ModelUnavailable
@@ -17,14 +14,7 @@ from tests.support.downloads import (
     VISUAL_FILES,
     Bench,
     clip_files,
-    opened_bench,
 )
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
-    with opened_bench(tmp_path / "cache") as opened:
-        yield opened
 
 
 def test_a_cut_connection_is_taken_up_where_it_broke(bench: Bench) -> None:

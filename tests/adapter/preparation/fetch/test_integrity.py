@@ -1,21 +1,18 @@
 """`verify`: what a model's files are, compared with what was fetched."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from adapter.preparation.fetch.integrity import Check, State, verify
 from adapter.preparation.fetch.lockfile import NAME as LOCKFILE
 from adapter.preparation.fetch.lockfile import LockfileError
-from tests.support.downloads import NAME, VISUAL, VISUAL_FILES, Bench, opened_bench
+from tests.support.downloads import NAME, VISUAL, VISUAL_FILES, Bench
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
-    with opened_bench(tmp_path / "cache") as opened:
-        opened.downloads().fetch(VISUAL)
-        yield opened
+def bench(bench: Bench) -> Bench:
+    """The same, with a model in the cache."""
+    bench.downloads().fetch(VISUAL)
+    return bench
 
 
 def states(checks: list[Check]) -> dict[str, State]:

@@ -1,19 +1,11 @@
 """How downloads are shown: by lines in the log."""
 
 import logging
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from adapter.preparation.fetch.progress import MIB, Progress, describe
-from tests.support.downloads import NAME, VISUAL, Bench, opened_bench
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
-    with opened_bench(tmp_path / "cache") as opened:
-        yield opened
+from tests.support.downloads import NAME, VISUAL, Bench
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """Where models come from: the hub's repositories, and RapidOCR's release for PP-OCR."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,17 +14,11 @@ from adapter.preparation.fetch.hub import Listing
 from adapter.preparation.fetch.lockfile import Lockfile
 from adapter.preparation.fetch.sources import HubRepositories, RapidOcrRelease
 from adapter.protocol import MAIN, Part, TaskName, TypeName, canonical
-from tests.support.downloads import WAITS_S, Bench, noise, opened_bench
+from tests.support.downloads import WAITS_S, Bench, noise
 from tests.support.hub import sha256
 
 DETECTION = Part(TaskName.OCR, TypeName.DETECTION, "PP-OCRv5_mobile")
 RECOGNITION = Part(TaskName.OCR, TypeName.RECOGNITION, "PP-OCRv5_mobile")
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
-    with opened_bench(tmp_path / "cache") as opened:
-        yield opened
 
 
 @pytest.mark.parametrize("name", KNOWN[TaskName.OCR])
