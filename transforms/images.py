@@ -4,9 +4,11 @@ Everything here is reproduced bit for bit from plain Pillow, because a vector in
 The functions may be called from several threads at once.
 """
 
+from contextlib import suppress
 from enum import StrEnum
 
 import numpy as np
+import simplejpeg
 from numpy.typing import NDArray
 
 from transforms import pillow
@@ -34,12 +36,15 @@ def decode(data: bytes, max_pixels: int) -> NDArray[np.uint8]:
         max_pixels: limit of width * height; checked on the header, before anything is decoded.
 
     Returns:
-        Read-only array (height, width, 3), uint8, RGB.
+        Array (height, width, 3), uint8, RGB.
 
     Raises:
         InputError: empty, not a picture, truncated or corrupt, or over the limit; the message says which.
     """
     with pillow.opened(data, max_pixels) as image:
+        if image.format == "JPEG" and image.mode in ("RGB", "L"):
+            with suppress(ValueError):  # it warns of something: Pillow knows what that is worth
+                return np.asarray(simplejpeg.decode_jpeg(data), np.uint8)
         image.load()
         rgb = image if image.mode == "RGB" else image.convert("RGB")
     return np.asarray(rgb, np.uint8)
