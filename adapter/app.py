@@ -7,14 +7,16 @@ from typing import Any, cast
 
 import orjson
 from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import PlainTextResponse
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from adapter.errors import EngineUnavailable, ServiceError
 from adapter.forms import declared_size, read_form
 from adapter.metrics import Stage
 from adapter.protocol import Entries, Part, Payload, TaskName, check_payload, parse_entries
-from adapter.requests import Account, RequestLog
+from adapter.requests import Account, RequestLog, detail
 from adapter.security import protect
 from adapter.service import Service
 from adapter.tasks import Answer, Task, clip, faces, gather, ocr
@@ -33,16 +35,19 @@ def create_app(service: Service) -> FastAPI:
     app.add_api_route("/", root, methods=["GET"])
     app.add_api_route("/ping", ping, methods=["GET"])
     app.add_route("/predict", predict, methods=["POST"])  # Starlette's: FastAPI's own steps are not needed
-    app.add_exception_handler(ServiceError, _answer_service_error)
-    app.add_exception_handler(ClientDisconnect, _answer_nobody)
-    app.add_exception_handler(Exception, _answer_bug)
-    app.add_middleware(RequestLog, metrics=service.metrics)
+    for expected in (ServiceError, HTTPException, RequestValidationError, ClientDisconnect):
+        app.add_exception_handler(expected, _answer_error)
+    app.add_middleware(RequestLog, metrics=service.metrics, faults=service.faults)
     protect(app, service.settings, service.metrics.refusals)
     return app
 
 
 def _service(request: Request) -> Service:
     return cast("Service", request.app.state.service)
+
+
+def _account(request: Request) -> Account:
+    return cast("Account", request.state.account)
 
 
 async def root() -> dict[str, str]:
@@ -52,7 +57,7 @@ async def root() -> dict[str, str]:
 async def ping(request: Request) -> Response:
     """`pong` while predictions can be served; Immich goes on to another URL otherwise."""
     if trouble := _service(request).health.trouble:
-        return _error(503, trouble)
+        return _refusal(request, 503, trouble)
     return PlainTextResponse("pong")
 
 
@@ -60,7 +65,7 @@ async def predict(request: Request) -> Response:
     """Answers all tasks of one request."""
     service = _service(request)
     limit = service.settings.max_body_bytes
-    account = cast("Account", request.state.account)
+    account = _account(request)
     account.progress.enter(Stage.WAIT)
     async with _deadline(service.settings.deadline_s), service.memory.hold(declared_size(request, limit)):
         account.progress.enter(Stage.READ)
@@ -104,18 +109,22 @@ def _parts(entries: Entries) -> list[Part]:
     return [entry.part for types in entries.values() for entry in types.values()]
 
 
-async def _answer_service_error(_: Request, error: Exception) -> Response:
-    assert isinstance(error, ServiceError)
-    return _error(error.status, str(error))
+async def _answer_error(request: Request, error: Exception) -> Response:
+    """The answer to whatever may be expected to go wrong, and the reason in the request's line of the log."""
+    match error:
+        case ServiceError():
+            return _refusal(request, error.status, str(error))
+        case HTTPException():
+            return _refusal(request, error.status_code, error.detail, error.headers)
+        case RequestValidationError():
+            faults = error.errors()
+            _account(request).reason = "; ".join(f"{fault['loc'][-1]}: {fault['msg']}" for fault in faults)
+            return detail(422, faults)
+    return _refusal(request, 499, "The client went away before its request was read.")
 
 
-async def _answer_nobody(_: Request, __: Exception) -> Response:
-    return _error(499, "The client went away before its request was read.")
-
-
-async def _answer_bug(_: Request, __: Exception) -> Response:
-    return _error(500, "Internal error; the log has more.")
-
-
-def _error(status: int, detail: str) -> Response:
-    return Response(orjson.dumps({"detail": detail}), status, media_type="application/json")
+def _refusal(
+    request: Request, status: int, reason: str, headers: Mapping[str, str] | None = None
+) -> Response:
+    _account(request).reason = reason
+    return detail(status, reason, headers)

@@ -10,6 +10,7 @@ from adapter.admission import BodyMemory
 from adapter.device import settle
 from adapter.embedded import EmbeddedTriton
 from adapter.engine import Engine
+from adapter.faults import Faults
 from adapter.health import Health
 from adapter.metrics import Metrics
 from adapter.preparation.door import Preparation
@@ -30,6 +31,7 @@ class Service:
     health: Health
     memory: BodyMemory
     metrics: Metrics = field(default_factory=Metrics)
+    faults: Faults = field(default_factory=Faults)
 
 
 @asynccontextmanager

@@ -8,16 +8,19 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from adapter.admission import BodyMemory
 from adapter.app import create_app
 from adapter.engine import Engine
 from adapter.errors import BadInput, ModelUnavailable
+from adapter.faults import Faults
 from adapter.health import Health
 from adapter.preparation.door import Preparation
 from adapter.protocol import Part
 from adapter.registry import Registry
+from adapter.requests import BUG
 from adapter.service import Service
 from adapter.settings import Settings
 from adapter.triton import Arrays, Triton
@@ -81,6 +84,11 @@ def _app(engine: FakeEngine, health: FakeHealth, **options: Any) -> Any:
     )
 
 
+def last_line(caplog: pytest.LogCaptureFixture) -> str:
+    """The request's, of the log."""
+    return [record.getMessage() for record in caplog.records if record.name == "adapter.requests"][-1]
+
+
 def test_ping_tells_why_predictions_cannot_be_served(client: TestClient, health: FakeHealth) -> None:
     health.trouble = "models are being loaded"
     answer = client.get("/ping")
@@ -128,12 +136,18 @@ def test_a_large_picture_stays_in_memory(
     ],
 )
 def test_bad_requests_are_refused_with_the_fault(
-    client: TestClient, form: dict[str, str], files: Any, status: int, detail: str
+    client: TestClient,
+    caplog: pytest.LogCaptureFixture,
+    form: dict[str, str],
+    files: Any,
+    status: int,
+    detail: str,
 ) -> None:
     parts = files or {"extra": ("blob", b"")}  # makes it multipart
     answer = client.post("/predict", data=form, files=parts)
     assert answer.status_code == status
     assert detail in json.dumps(answer.json()["detail"])
+    assert detail in last_line(caplog)
 
 
 def test_a_picture_sent_as_a_plain_field_is_refused(client: TestClient) -> None:
@@ -146,18 +160,57 @@ def test_a_picture_sent_as_a_plain_field_is_refused(client: TestClient) -> None:
     ("fault", "status"), [(BadInput("truncated"), 400), (ModelUnavailable("not in the cache"), 503)]
 )
 def test_an_error_of_the_engine_is_answered_with_its_status_and_reason(
-    client: TestClient, engine: FakeEngine, fault: Exception, status: int
+    client: TestClient, engine: FakeEngine, caplog: pytest.LogCaptureFixture, fault: Exception, status: int
 ) -> None:
     engine.fault = fault
     answer = client.post("/predict", data={"entries": VISUAL}, files=IMAGE)
     assert (answer.status_code, answer.json()) == (status, {"detail": str(fault)})
+    assert last_line(caplog).endswith(f" ms, {status}: {fault}")
+    assert "Traceback" not in caplog.text
 
 
-def test_a_bug_is_answered_without_its_text(client: TestClient, engine: FakeEngine) -> None:
+def test_a_bug_is_answered_without_its_text_and_has_one_traceback_in_the_line_of_its_request(
+    client: TestClient, engine: FakeEngine, caplog: pytest.LogCaptureFixture
+) -> None:
     engine.fault = RuntimeError("secret")
     answer = client.post("/predict", data={"entries": VISUAL}, files=IMAGE)
-    assert answer.status_code == 500
-    assert "secret" not in answer.text
+    assert (answer.status_code, answer.json()) == (500, {"detail": BUG})
+    assert last_line(caplog).endswith(f" ms, 500: {BUG}")
+    assert caplog.text.count("Traceback") == 1
+    assert "RuntimeError: secret" in caplog.text
+
+
+@pytest.mark.parametrize(("method", "path", "status"), [("GET", "/other", 404), ("GET", "/predict", 405)])
+def test_what_is_not_here_is_told_in_the_log_too(
+    client: TestClient, caplog: pytest.LogCaptureFixture, method: str, path: str, status: int
+) -> None:
+    answer = client.request(method, path)
+    assert answer.status_code == status
+    assert last_line(caplog).endswith(f" ms, {status}: {answer.json()['detail']}")
+
+
+def test_the_last_faults_are_remembered_by_kind(client: TestClient, engine: FakeEngine) -> None:
+    engine.fault = ModelUnavailable("5 MiB are free")
+    client.post("/predict", data={"entries": VISUAL}, files=IMAGE)
+    engine.fault = ModelUnavailable("4 MiB are free")
+    client.post("/predict", data={"entries": VISUAL}, files=IMAGE)
+    client.post("/predict", data={"entries": "{}"}, files=IMAGE)
+    service = cast("Service", cast("FastAPI", client.app).state.service)
+    seen = [
+        (fault.status, [str(part) for part in fault.parts], fault.reason, fault.count)
+        for fault in service.faults.latest()
+    ]
+    assert seen == [
+        (422, [], "No model task requested.", 1),
+        (503, ["m (clip visual)"], "4 MiB are free", 2),
+    ]
+
+
+def test_no_more_than_the_last_faults_are_kept() -> None:
+    faults = Faults()
+    for letter in "abcdefghijklmnopqrstuvwxyz":
+        faults.add((), 400, letter)
+    assert [fault.reason for fault in faults.latest()] == [*reversed("ghijklmnopqrstuvwxyz")]
 
 
 def test_an_answer_comes_by_the_deadline(engine: FakeEngine, health: FakeHealth) -> None:
