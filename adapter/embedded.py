@@ -32,8 +32,10 @@ HEALTHY_AFTER_S = 30.0
 
 _GLOG_LINE = re.compile(r'^([IWEF])\d{4} [\d:.]+ \d+ (?:\S+\] )?"?(.*?)"?$')
 _GLOG_LEVELS = {"I": logging.DEBUG, "W": logging.WARNING, "E": logging.ERROR, "F": logging.CRITICAL}
-# What Triton warns of on every host without a GPU.
-_NO_GPU = re.compile("CudaDriverHelper|pinned memory|CUDA memory pool|GPU metrics|cudaGetDevice|CUDA driver")
+# What Triton warns of on every host without a GPU, and of what a GPU does not measure.
+_NO_GPU = re.compile(
+    "CudaDriverHelper|pinned memory|CUDA memory pool|GPU metrics|cudaGetDevice|CUDA driver|NVML|DCGM"
+)
 
 
 def free_port() -> int:

@@ -9,6 +9,12 @@ from datetime import UTC, datetime
 from adapter.protocol import Part
 
 MOST = 20
+_NUMBER = re.compile(r"(?<![\w.-])\d+(\.\d+)?(?!\.?\w|-)")
+
+
+def kind(sentence: str) -> str:
+    """The sentence without its numbers; those in names and addresses stay. Two of one kind tell the same."""
+    return _NUMBER.sub("#", sentence)
 
 
 @dataclass(frozen=True)
@@ -36,10 +42,10 @@ class Faults:
         self._kinds: OrderedDict[object, Fault] = OrderedDict()
 
     def add(self, parts: Collection[Part], status: int, reason: str) -> None:
-        kind = (tuple(parts), status, re.sub(r"\d+", "#", reason))
-        before = self._kinds.pop(kind, None)
+        key = (tuple(parts), status, kind(reason))
+        before = self._kinds.pop(key, None)
         count = before.count + 1 if before else 1
-        self._kinds[kind] = Fault(datetime.now(UTC), tuple(parts), status, reason, count)
+        self._kinds[key] = Fault(datetime.now(UTC), tuple(parts), status, reason, count)
         if len(self._kinds) > MOST:
             self._kinds.popitem(last=False)
 

@@ -42,6 +42,13 @@ class Precision(StrEnum):
     INT8 = "int8"
 
 
+class LogFormat(StrEnum):
+    """How a line of the log looks."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
 _CONFIG = SettingsConfigDict(
     frozen=True,
     populate_by_name=True,
@@ -149,6 +156,10 @@ the main port never has it."""
     log_level: str = Field("info", alias="IMMICH_LOG_LEVEL")
     """`debug` (with Triton's own log), `info`, `warning`, `error` or `critical`; \
 Immich's `verbose`, `log` and `fatal` too."""
+
+    log_format: Annotated[LogFormat | None, BLANK_IS_NONE] = Field(None, alias="IMMICH_LOG_FORMAT")
+    """`text` for people, or `json` for machines: an object a line. Default: `text` on a terminal, `json` elsewhere, \
+as in Docker."""
 
     no_color: str = Field("", alias="NO_COLOR")
     """Anything: no colours on a terminal."""

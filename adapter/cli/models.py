@@ -123,7 +123,7 @@ def parts_of(name: str, task: TaskName | None = None) -> list[Part]:
 
 def _load() -> Settings:
     chosen = environment.load()
-    logs.set_up(chosen.log_level, color=not chosen.no_color)
+    logs.set_up(chosen.log_level, chosen.log_format, color=not chosen.no_color)
     return chosen
 
 

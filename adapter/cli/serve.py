@@ -35,5 +35,5 @@ def serve(
         triton_url=triton_url,
         log_level=log_level,
     )
-    logs.set_up(chosen.log_level, color=not chosen.no_color)
+    logs.set_up(chosen.log_level, chosen.log_format, color=not chosen.no_color)
     server.run(chosen)

@@ -21,6 +21,11 @@ from adapter.errors import SetupError
             logging.DEBUG,
             "CUDA memory pool disabled",
         ),
+        (
+            "W1122 18:45:00.12 77 metrics.cc:9] error getting NVML power limit",
+            logging.DEBUG,
+            "error getting NVML power limit",
+        ),
         ("| Model | Version |", logging.DEBUG, "| Model | Version |"),
     ],
 )
