@@ -1,12 +1,15 @@
 """Which models there are: Immich's own names, and whatever lies in the cache folder in the right layout."""
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
+from glob import glob
 from importlib.util import find_spec
+from itertools import product
 from pathlib import Path
 
 from adapter.errors import InvalidEntries
-from adapter.protocol import GRAPH, MAIN, V2, Part, TaskName, types_of
+from adapter.protocol import GRAPH, MAIN, PARTS, V2, Part, TaskName, TypeName
 
 # https://huggingface.co/immich-app
 KNOWN: Mapping[TaskName, Sequence[str]] = {
@@ -89,6 +92,23 @@ def twin_of(part: Part, folder: Path) -> Path | None:
     return other if is_whole(part, other) else None
 
 
+def unreadable(cache: Path) -> list[Path]:
+    """What this user may not read of the folders and files of models. Other things beside them are left alone."""
+    closed: list[Path] = []
+
+    def note(error: OSError) -> None:
+        if isinstance(error, PermissionError):
+            closed.append(Path(error.filename))
+
+    for task in TaskName:
+        for folder, folders, files in os.walk(cache / task, onerror=note):
+            if Path(folder).parent != cache:
+                folders[:] = [name for name in folders if name in {V2, *TypeName}]
+            paths = [Path(folder, name) for name in files if not name.endswith(".lock")]
+            closed += [path for path in paths if not os.access(path, os.R_OK)]
+    return closed
+
+
 class Catalog:
     """Finds models that nobody publishes under Immich's names: custom ones, and the demo's.
 
@@ -121,15 +141,15 @@ class Catalog:
 
     def available(self, task: TaskName) -> list[str]:
         """Names of the models that lie in a folder, at least one part of them."""
-        return sorted(
-            {
-                path.relative_to(folder).parts[1]
-                for folder in self._folders
-                for type_name in types_of(task)
-                for revision in ("", f"{V2}/")
-                for path in folder.glob(f"{task}/*/{revision}{type_name}/{GRAPH}")
-            }
-        )
+        return sorted({part.name for part, _ in self.parts() if part.task is task})
+
+    def parts(self) -> Iterator[tuple[Part, Path]]:
+        """Every part that lies in a folder and can be seen, with its model's folder, of each revision."""
+        for folder in self._folders:
+            for (task, type_name), below in product(PARTS, ("", f"{V2}/")):
+                found = glob(f"{task}/*/{below}{type_name}/{GRAPH}", root_dir=folder)  # noqa: PTH207 - Path's raises
+                for path in found:
+                    yield Part(task, type_name, Path(path).parts[1]), (folder / path).parent.parent
 
     def _hint(self, part: Part) -> str:
         others = [task for task in TaskName if part.name in (*KNOWN[task], *self.available(task))]

@@ -3,13 +3,22 @@
 import asyncio
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from adapter.errors import ModelUnavailable
 from adapter.preparation import manifest, process
-from adapter.preparation.catalog import DEMO, Catalog, can_be_built, is_known
+from adapter.preparation.catalog import (
+    DEMO,
+    Catalog,
+    can_be_built,
+    files_of,
+    is_known,
+    revision_of,
+    unreadable,
+)
 from adapter.preparation.fetch.download import Downloads
+from adapter.preparation.fetch.hub import size_of
 from adapter.preparation.fetch.integrity import Check, verify
 from adapter.preparation.fetch.lockfile import Lockfile
 from adapter.preparation.manifest import Prepared, public_name
@@ -17,7 +26,17 @@ from adapter.preparation.resizing import unlike_shortest
 from adapter.protocol import MAIN, V2, Part, TaskName, TypeName, types_of
 from adapter.settings import Settings
 
-__all__ = ["Check", "Preparation", "Prepared"]
+__all__ = ["Check", "Here", "Preparation", "Prepared"]
+
+
+@dataclass(frozen=True)
+class Here:
+    """A part that lies in a folder, and the bytes of its files, which are its weights but for little."""
+
+    part: Part
+    revision: str
+    bytes: int
+    prepared: bool
 
 
 class Preparation:
@@ -69,6 +88,22 @@ class Preparation:
         """Models that can be served without a download: those that lie here, and the demo's."""
         demo = {DEMO[task]} if can_be_built(task) else set()
         return sorted({*self._catalog.available(task), *demo})
+
+    def here(self) -> list[Here]:
+        """Every part that lies in a folder, of each revision."""
+        return [
+            Here(
+                part,
+                revision_of(part, folder),
+                sum(map(size_of, files_of(part, folder))),
+                bool(self.prepared(part)),
+            )
+            for part, folder in self._catalog.parts()
+        ]
+
+    def unreadable(self) -> list[Path]:
+        """What this user may not read of the models in the cache folder."""
+        return unreadable(self._settings.models)
 
     def revisions(self, part: Part) -> list[str]:
         """The revisions of a part whose graph lies in a folder."""
