@@ -2,7 +2,7 @@
 
 import asyncio
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,12 +21,13 @@ from adapter.preparation.fetch.download import Downloads
 from adapter.preparation.fetch.hub import size_of
 from adapter.preparation.fetch.integrity import Check, verify
 from adapter.preparation.fetch.lockfile import Lockfile
+from adapter.preparation.fetch.progress import Progress
 from adapter.preparation.manifest import Prepared, public_name
 from adapter.preparation.resizing import unlike_shortest
 from adapter.protocol import MAIN, V2, Part, TaskName, TypeName, types_of
 from adapter.settings import Settings
 
-__all__ = ["Check", "Here", "Preparation", "Prepared"]
+__all__ = ["Check", "Here", "Preparation", "Prepared", "Progress"]
 
 
 @dataclass(frozen=True)
@@ -85,9 +86,13 @@ class Preparation:
         return self._catalog.locate(part)
 
     def names(self, task: TaskName) -> list[str]:
-        """Models that can be served without a download: those that lie here, and the demo's."""
+        """Models that can be served without a download: those that lie here, then the demo's."""
         demo = {DEMO[task]} if can_be_built(task) else set()
-        return sorted({*self._catalog.available(task), *demo})
+        return [*sorted({*self._catalog.available(task)} - demo), *demo]
+
+    def downloads(self) -> Mapping[Part, Progress]:
+        """What is being fetched now, and how far it is."""
+        return dict(self._downloads.under_way)
 
     def here(self) -> list[Here]:
         """Every part that lies in a folder, of each revision."""

@@ -38,6 +38,7 @@ class Delivery:
     name: str  # of the model's folder, below the cache folder
     hub: Hub
     lockfile: Lockfile
+    progress: Progress
 
     def run(self) -> None:
         """Does it all.
@@ -101,9 +102,8 @@ class Delivery:
         sizes = [file.size for file in absent]
         total = None if None in sizes else sum(size or 0 for size in sizes)
         log.info("%s: fetching %d files from %s", self.part, len(absent), self.listing.source)
-        progress = Progress(str(self.part))
         for file in absent:
-            self._stage_file(file, _shifted(progress, before, total))
+            self._stage_file(file, _shifted(self.progress, before, total))
             before += size_of(self._staged(file))
         took_s = time.monotonic() - started
         log.info("%s: fetched and checked %s in %.1f s", self.part, describe(before, total), took_s)

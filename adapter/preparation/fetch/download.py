@@ -18,7 +18,7 @@ from adapter.preparation.fetch.delivery import FULL, Delivery
 from adapter.preparation.fetch.hub import Hub, size_of
 from adapter.preparation.fetch.hub_errors import CorruptFile, FetchError, Stopped
 from adapter.preparation.fetch.lockfile import Locked, Lockfile, LockfileError, lock_path
-from adapter.preparation.fetch.progress import MIB
+from adapter.preparation.fetch.progress import MIB, Progress
 from adapter.preparation.fetch.sources import HubRepositories, RapidOcrRelease, Source
 from adapter.protocol import MAIN, Part, types_of
 from adapter.settings import ORGANIZATION
@@ -39,6 +39,9 @@ class Downloads:
         hub: default: the one of HF_ENDPOINT.
         sources: who is asked for files, in this order. Default: RapidOCR's release, and on the hub `organization`.
         ended: told `ok` or `failed` when a download ends.
+
+    Attributes:
+        under_way: how far each download is that has begun and not ended.
     """
 
     def __init__(
@@ -49,6 +52,7 @@ class Downloads:
         organization: str = ORGANIZATION,
         ended: Callable[[str], object] = lambda _: None,
     ) -> None:
+        self.under_way: dict[Part, Progress] = {}
         self._cache = cache
         self._ended = ended
         self._hub = hub or Hub()
@@ -130,7 +134,8 @@ class Downloads:
             try:
                 if listing := source.offer(part, revision, pinned):
                     name = part.folder(revision)
-                    Delivery(part, listing, self._cache, name, self._hub, self._lockfile).run()
+                    with self._shown(part) as progress:
+                        Delivery(part, listing, self._cache, name, self._hub, self._lockfile, progress).run()
                     self._ended("ok")
                     return
             except Stopped:
@@ -140,6 +145,14 @@ class Downloads:
                 failures.append(error)
         corrupt = any(isinstance(failure, CorruptFile) for failure in failures)
         raise (CorruptFile if corrupt else FetchError)(" ".join(dict.fromkeys(map(str, failures))))
+
+    @contextmanager
+    def _shown(self, part: Part) -> Iterator[Progress]:
+        progress = self.under_way[part] = Progress(str(part))
+        try:
+            yield progress
+        finally:
+            del self.under_way[part]
 
     @contextmanager
     def _explained(self, part: Part, revision: str) -> Iterator[None]:

@@ -1,4 +1,4 @@
-"""How a download's progress is shown: by a line in the log, every few seconds."""
+"""How far a download is: for whoever looks, and by a line in the log every few seconds."""
 
 import logging
 import time
@@ -10,16 +10,24 @@ MIB = 2**20
 
 
 class Progress:
-    """Says of one download how far it is, whenever it is told and it is time for a line."""
+    """How far one download is; says so whenever it is told and it is time for a line.
+
+    Attributes:
+        arrived: bytes that are here.
+        total: of how many, where that is known.
+    """
 
     def __init__(self, label: str, line_every_s: float = LINE_EVERY_S) -> None:
         self._label = label
         self._line_every_s = line_every_s
         self._last = time.monotonic()
         self._last_arrived: int | None = None
+        self.arrived = 0
+        self.total: int | None = None
 
     def tell(self, arrived: int, total: int | None) -> None:
         """Takes how many bytes have arrived in all, and of how many where that is known."""
+        self.arrived, self.total = arrived, total
         now = time.monotonic()
         if self._last_arrived is None:  # what an earlier try left is no speed
             self._last_arrived = arrived

@@ -66,7 +66,7 @@ def test_a_demo_model_is_built_once_it_is_named(house: House) -> None:
 
 
 def test_a_demo_model_is_listed_where_its_package_is(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "demo-ocr" in house.preparation.names(TaskName.OCR)
+    assert house.preparation.names(TaskName.OCR)[-1] == "demo-ocr"
     monkeypatch.setattr("adapter.preparation.catalog.DEMO_OCR_PACKAGE", "no_such_package")
     assert "demo-ocr" not in house.preparation.names(TaskName.OCR)
 

@@ -172,16 +172,21 @@ def test_coroutines_get_the_folder_too(bench: Bench) -> None:
     assert len(bench.hub.asked("resolve")) == len(VISUAL_FILES)
 
 
-def test_closing_ends_a_download_under_way_and_keeps_what_arrived(bench: Bench) -> None:
+def test_closing_ends_a_download_that_is_shown_under_way_and_keeps_what_arrived(bench: Bench) -> None:
     fault = bench.hub.order(GRAPH, pause_after=100_000)
     downloads = bench.downloads()
     with ThreadPoolExecutor(1) as threads:
         fetching = threads.submit(downloads.fetch, VISUAL)
         assert fault.reached.wait(10)
+        progress = downloads.under_way[VISUAL]
         downloads.close()
         fault.proceed.set()
         with pytest.raises(ModelUnavailable, match="is being stopped"):
             fetching.result(10)
+    assert (
+        0 < progress.arrived <= (progress.total or 0) == sum(len(clip_files()[path]) for path in VISUAL_FILES)
+    )
+    assert downloads.under_way == {}
     assert bench.visible() == set()
     bench.downloads().fetch(VISUAL)
     assert bench.sent_ranges()[-1] is not None
