@@ -17,9 +17,14 @@ class BodyMemory:
     """
 
     def __init__(self, capacity: int) -> None:
-        self._capacity = capacity
+        self.capacity = capacity
         self._free = capacity
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+
+    @property
+    def held(self) -> int:
+        """Bytes of it that are given out."""
+        return self.capacity - self._free
 
     @asynccontextmanager
     async def hold(self, size: int) -> AsyncIterator[None]:
@@ -27,7 +32,7 @@ class BodyMemory:
         if size <= SMALL_BODY_BYTES:
             yield
             return
-        size = min(size, self._capacity)
+        size = min(size, self.capacity)
         await self._take(size)
         try:
             yield

@@ -24,10 +24,29 @@ REFUSED_S = 60.0
 
 @dataclass
 class _Usage:
-    """How many requests are at a part, and when the last one left."""
+    """How many requests are at a part, when the last one left, and when its last load began."""
 
     users: int = 0
     last_used: float = field(default_factory=time.monotonic)
+    load_began: float = 0.0
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a part stands.
+
+    Attributes:
+        users: requests that are at it, or wait for it.
+        since_s: how long it is being loaded; or how long nobody has used it.
+        prepared: what is loaded, once it is.
+        fault: why it is not looked at again for some time.
+    """
+
+    part: Part
+    users: int
+    since_s: float
+    prepared: Prepared | None = None
+    fault: BaseException | None = None
 
 
 class Registry:
@@ -77,6 +96,18 @@ class Registry:
             self._start(part, self._replace(part, dead_model))
         return await self.get(part)
 
+    def standings(self) -> list[Standing]:
+        """Of all parts that are loaded, being loaded or refused."""
+        return [self._standing(part, task) for part, task in self._loads.items()]
+
+    def _standing(self, part: Part, load: asyncio.Task[Prepared]) -> Standing:
+        usage, now = self._usage[part], time.monotonic()
+        if not load.done():
+            return Standing(part, usage.users, now - usage.load_began)
+        if fault := load.exception():
+            return Standing(part, usage.users, now - usage.last_used, fault=fault)
+        return Standing(part, usage.users, now - usage.last_used, load.result())
+
     async def unload_idle(self, ttl_s: float, keep: Collection[Part]) -> None:
         """Unloads what nobody has used for some time.
 
@@ -101,7 +132,7 @@ class Registry:
     def _start(self, part: Part, work: Coroutine[Any, Any, Prepared]) -> asyncio.Task[Prepared]:
         task = asyncio.create_task(work, name=f"load {part}")
         self._loads[part] = task
-        started = time.monotonic()
+        started = self._usage[part].load_began = time.monotonic()
         task.add_done_callback(lambda done: self._ended(part, time.monotonic() - started, done))
         return task
 

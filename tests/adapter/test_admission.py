@@ -26,7 +26,8 @@ def test_a_small_body_never_waits() -> None:
     async def scene() -> None:
         memory = BodyMemory(LARGE)
         async with memory.hold(LARGE), asyncio.timeout(1), memory.hold(SMALL_BODY_BYTES):
-            pass
+            assert memory.held == LARGE, "it counts what is large alone"
+        assert memory.held == 0
 
     asyncio.run(scene())
 

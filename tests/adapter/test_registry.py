@@ -31,6 +31,10 @@ class Stage:
     async def get_many(self, count: int = 5) -> list[Prepared | BaseException]:
         return await asyncio.gather(*(self.registry.get(PART) for _ in range(count)), return_exceptions=True)
 
+    async def use(self) -> Prepared:
+        async with self.registry.use(PART) as prepared:
+            return prepared
+
 
 def now() -> float:
     return asyncio.get_running_loop().time()
@@ -113,6 +117,27 @@ class TestLoading:
         assert stage.triton.calls == LOAD
         await stage.registry.get(PART)
         assert stage.triton.calls == LOAD
+
+    async def test_how_a_part_stands_is_told_from_its_load_on(self) -> None:
+        stage = Stage()
+        assert stage.registry.standings() == []
+        stage.triton.open.clear()
+        waiting = asyncio.create_task(stage.use())
+        await settle()
+        (loading,) = stage.registry.standings()
+        assert (loading.part, loading.users, loading.prepared, loading.fault) == (PART, 1, None, None)
+        assert 0 <= loading.since_s < 60, "since another time than its load began"
+        stage.triton.open.set()
+        prepared = await waiting
+        (ready,) = stage.registry.standings()
+        assert (ready.part, ready.users, ready.prepared) == (PART, 0, prepared)
+
+    async def test_a_refused_part_stands_with_its_reason(self) -> None:
+        stage = Stage()
+        stage.preparation.faults = [refusal := ModelRefused("no encoder")]
+        await stage.get_many()
+        (refused,) = stage.registry.standings()
+        assert (refused.part, refused.prepared, refused.fault) == (PART, None, refusal)
 
     async def test_closing_ends_what_is_under_way(self) -> None:
         stage = Stage()
