@@ -8,13 +8,14 @@ from typing import Any, cast
 import orjson
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import PlainTextResponse
+from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from adapter.errors import EngineUnavailable, ServiceError
 from adapter.forms import declared_size, read_form
 from adapter.metrics import Stage
+from adapter.page.page import page
 from adapter.protocol import Entries, Part, Payload, TaskName, check_payload, parse_entries
 from adapter.requests import Account, RequestLog, detail
 from adapter.security import protect
@@ -50,8 +51,11 @@ def _account(request: Request) -> Account:
     return cast("Account", request.state.account)
 
 
-async def root() -> dict[str, str]:
-    return {"message": "Immich ML"}
+async def root(request: Request) -> Response:
+    """The page for people where a browser asks, Immich's own answer otherwise."""
+    if "text/html" in request.headers.get("accept", ""):
+        return await page(_service(request))
+    return JSONResponse({"message": "Immich ML"})
 
 
 async def ping(request: Request) -> Response:
