@@ -45,13 +45,15 @@ function outline(corners, color, number) {
   const path = new Path2D();
   corners.forEach(([x, y]) => path.lineTo(x, y));
   path.closePath();
-  Object.assign(paint, { font: `bold ${10 * unit}px system-ui, sans-serif`, lineJoin: "round", fillStyle: color });
-  for (const [strokeStyle, width] of [["#000c", 3], [color, 1.2]]) {
+  for (const [strokeStyle, width] of [["#000a", 2.2], [color, 1.1]]) {
     Object.assign(paint, { strokeStyle, lineWidth: width * unit });
     paint.stroke(path);
-    if (width === 3) paint.strokeText(number, corners[0][0], Math.max(10 * unit, corners[0][1] - 2 * unit));
   }
-  paint.fillText(number, corners[0][0], Math.max(10 * unit, corners[0][1] - 2 * unit));
+  const [left, bottom] = [corners[0][0], Math.max(9 * unit, corners[0][1])];
+  Object.assign(paint, { font: `bold ${8 * unit}px system-ui, sans-serif`, fillStyle: color });
+  paint.fillRect(left, bottom - 9 * unit, paint.measureText(number).width + 4 * unit, 9 * unit);
+  paint.fillStyle = "#000";
+  paint.fillText(number, left + 2 * unit, bottom - 1.7 * unit);
 }
 
 async function predict(entries, payload) {

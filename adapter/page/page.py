@@ -49,6 +49,7 @@ async def page(service: Service) -> Response:
     standings = service.registry.standings()
     loaded = {standing.part.name for standing in standings if standing.prepared}
     here = await asyncio.to_thread(lambda: {task: service.preparation.names(task) for task in TaskName})
+    idle = {task: [name for name in names if name not in loaded] for task, names in here.items()}
     started = service.metrics.registry.get_sample_value("process_start_time_seconds")
     content = TEMPLATE.render(
         style=Markup(STYLE),  # noqa: S704 - both are files of ours
@@ -56,8 +57,7 @@ async def page(service: Service) -> Response:
         service=service,
         now=datetime.now(UTC),
         standings=standings,
-        loaded=loaded,
-        here=here,
+        idle={task: names for task, names in idle.items() if names},
         downloads=service.preparation.downloads(),
         tasks=by_task(service.metrics),
         in_flight=in_flight(service.metrics),
