@@ -15,7 +15,7 @@ TITLES = {
     TaskName.OCR: "Text recognition",
 }
 STAGES = {
-    Stage.WAIT: "waiting for memory",
+    Stage.WAIT: "wait for memory",
     Stage.READ: "arriving",
     Stage.TRITON: "at the models",
 }

@@ -122,7 +122,7 @@ def test_requests_are_shown_by_task_and_by_what_they_wait_for(scene: Scene) -> N
     metrics.answered([], 422, Progress(metrics.in_flight))
     Progress(metrics.in_flight).enter(Stage.WAIT)
     words = scene.words()
-    assert "1 waiting for memory 0 arriving 0 at the models 0 / 200 MB held" in words
+    assert "1 wait for memory 0 arriving 0 at the models 0 / 200 MB held" in words
     assert "Smart search 0 0 – – Facial recognition 19 1 50 ms 50 ms Text recognition 0 0 – –" in words
     assert "Not understood 0 1" in words
 
