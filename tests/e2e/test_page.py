@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, FilePayload, Page, expect
 
-from tests.support.asking import photo
+from tests.support.asking import face_entries, photo
 from tests.support.browser import needs_browser, opened_browser
 from tests.support.server import NewState, Server
 
@@ -16,13 +16,11 @@ FACES = 3
 PHOTO: FilePayload = {"name": "photo.jpg", "mimeType": "image/jpeg", "buffer": photo(FACES)}
 PATIENCE_MS = 60_000
 
-COUNT_YELLOW = """canvas => {
-    const pixels = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
-    let count = 0;
-    for (let at = 0; at < pixels.length; at += 4)
-        count += pixels[at] === 255 && pixels[at + 1] === 209 && pixels[at + 2] === 102;
-    return count;
-}"""
+ARE_OUTLINED = """(canvas, points) => points.map(([x, y]) => {
+    const pixels = canvas.getContext("2d").getImageData(x - 6, y - 6, 13, 13).data;
+    return [...pixels.keys()].some(at => at % 4 === 0 && String(pixels.slice(at, at + 3)) === "255,209,102");
+})"""
+"""Whether the colour of outlines is near points of the canvas."""
 
 
 class Guarded(Server):
@@ -66,11 +64,17 @@ def test_a_photo_is_sent_and_its_faces_are_outlined_and_the_page_keeps_up(
     expect(page.get_by_text("% sure")).to_have_count(FACES, timeout=PATIENCE_MS)
     expect(page.get_by_text("cosine")).to_have_count(2, timeout=PATIENCE_MS)
     expect(page.get_by_role("button", name="Look at it")).to_be_enabled(timeout=PATIENCE_MS)
-    assert page.locator("canvas").evaluate(COUNT_YELLOW) > FACES * 100
+    assert said == [], "the browser complains"
+    boxes = [
+        face["boundingBox"]
+        for face in guarded.predict(face_entries(), PHOTO["buffer"]).json()["facial-recognition"]
+    ]
+    bottoms = [((box["x1"] + box["x2"]) / 2, box["y2"]) for box in boxes]
+    assert page.locator("canvas").evaluate(ARE_OUTLINED, bottoms) == [True] * FACES
+    assert page.locator("canvas").evaluate(ARE_OUTLINED, [(640, 600)]) == [False], "where there is none"
     expect(page.locator("#status")).to_contain_text("demo-face", timeout=PATIENCE_MS)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "it is wider than the screen"
     assert {url for url in asked if not url.startswith(f"{guarded.url}/")} == set()
-    assert said == [], "the browser complains"
 
 
 def test_without_javascript_the_same_form_is_answered_as_json(guarded: Server, browser: Browser) -> None:
