@@ -1,8 +1,6 @@
 """The way in: the routes, and how errors become answers."""
 
-import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from typing import Any, cast
 
 import orjson
@@ -12,7 +10,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from adapter.errors import EngineUnavailable, ServiceError
+from adapter.errors import ServiceError
 from adapter.forms import declared_size, read_form
 from adapter.metrics import Stage
 from adapter.page.page import page
@@ -71,7 +69,7 @@ async def predict(request: Request) -> Response:
     limit = service.settings.max_body_bytes
     account = _account(request)
     account.progress.enter(Stage.WAIT)
-    async with _deadline(service.settings.deadline_s), service.memory.hold(declared_size(request, limit)):
+    async with service.deadlines.hold(), service.memory.hold(declared_size(request, limit)):
         account.progress.enter(Stage.READ)
         form = await read_form(request, limit)
         account.bytes = form.size
@@ -98,15 +96,6 @@ def answer_body(answers: Mapping[TaskName, Answer]) -> dict[str, Any]:
     body = {str(task): answer.value for task, answer in answers.items()}
     sizes = [answer.image_size for answer in answers.values() if answer.image_size]
     return body | ({"imageHeight": sizes[0].height, "imageWidth": sizes[0].width} if sizes else {})
-
-
-@asynccontextmanager
-async def _deadline(seconds: float) -> AsyncIterator[None]:
-    try:
-        async with asyncio.timeout(seconds):
-            yield
-    except TimeoutError as error:
-        raise EngineUnavailable(f"No answer within {seconds:g} s.") from error
 
 
 def _parts(entries: Entries) -> list[Part]:

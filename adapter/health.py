@@ -27,10 +27,13 @@ class Health:
         self._ttl_s, self._poll_s = ttl_s, poll_s
         self._preloaded = not preload
         self._last_up = time.monotonic()
+        self.stopping = False
 
     @property
     def trouble(self) -> str | None:
         """Why predictions cannot be served now, or None."""
+        if self.stopping:
+            return "the service is being stopped"
         if not self._preloaded:
             return "models are being loaded"
         if time.monotonic() - self._last_up > GRACE_S:

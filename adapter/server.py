@@ -4,16 +4,18 @@ import asyncio
 import errno
 import gc
 import logging
+import math
 import signal
 import socket
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 
 import uvicorn
 import uvloop
 
 from adapter import environment
 from adapter.app import create_app
+from adapter.draining import LAST_WORDS_S, Closing, DrainingServer
 from adapter.errors import SetupError
 from adapter.metrics import exposed
 from adapter.protocol import TaskName
@@ -29,8 +31,6 @@ RESIZED_OTHERWISE = (
     "%s: pictures are resized as its file says (%s), as Immich does since 3.3. To keep a search index that was made by "
     "3.2 or older, set IMMICH_TRITON_CLIP_RESIZE=shortest"
 )
-GRACE_S = 4
-"""Time that running requests have to finish once the service is told to stop."""
 
 
 def run(settings: Settings) -> None:
@@ -77,11 +77,17 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
         gc.collect()
         gc.freeze()  # what is here now stays: no later collection looks at it again
         gc.set_threshold(GARBAGE_EVERY)
-        server = _Server(_uvicorn_config(settings, service), service)
-        _on_stop_signals(lambda: server.handle_exit(signal.SIGINT, None))
-        await server.serve(sockets=[listener])
-        log.info("stopping ...")
+        _announce(service, listener)
+        await serve(service, listener)
+        log.info("stopping Triton ...")
         _on_stop_signals(lambda: None)
+
+
+async def serve(service: Service, listener: socket.socket) -> None:
+    """Answers requests until a signal to stop has come and all that were taken are answered."""
+    server = DrainingServer(_uvicorn_config(service.settings, service), service)
+    _on_stop_signals(lambda: server.handle_exit(signal.SIGINT, None))
+    await server.serve(sockets=[listener])
 
 
 def _on_stop_signals(action: Callable[[], object]) -> None:
@@ -92,7 +98,7 @@ def _on_stop_signals(action: Callable[[], object]) -> None:
 
 def _uvicorn_config(settings: Settings, service: Service) -> uvicorn.Config:
     return uvicorn.Config(
-        create_app(service),
+        Closing(create_app(service), service.health),
         http="httptools",
         log_config=None,
         access_log=False,
@@ -103,25 +109,8 @@ def _uvicorn_config(settings: Settings, service: Service) -> uvicorn.Config:
         ssl_certfile=settings.tls_certificate,
         ssl_keyfile=settings.tls_key,
         timeout_keep_alive=settings.keepalive_s,
-        timeout_graceful_shutdown=GRACE_S,
+        timeout_graceful_shutdown=math.ceil(settings.stop_grace_s + LAST_WORDS_S),
     )
-
-
-class _Server(uvicorn.Server):
-    """Says where it serves; leaves signals to us, which must outlive it to stop Triton in order."""
-
-    def __init__(self, config: uvicorn.Config, service: Service) -> None:
-        super().__init__(config)
-        self._service = service
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        assert sockets
-        _announce(self._service, sockets[0])
 
 
 def _announce(service: Service, listener: socket.socket) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from adapter import environment
 from adapter.admission import BodyMemory
+from adapter.deadlines import Deadlines
 from adapter.device import settle
 from adapter.embedded import EmbeddedTriton
 from adapter.engine import Engine
@@ -30,6 +31,7 @@ class Service:
     engine: Engine
     health: Health
     memory: BodyMemory
+    deadlines: Deadlines
     metrics: Metrics = field(default_factory=Metrics)
     faults: Faults = field(default_factory=Faults)
 
@@ -58,6 +60,7 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
             engine=Engine(triton, registry, metrics),
             health=health,
             memory=BodyMemory(settings.held_bytes),
+            deadlines=Deadlines(settings.deadline_s),
             metrics=metrics,
         )
 

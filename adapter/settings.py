@@ -231,6 +231,15 @@ folder, `main` before `v2`; and `main` of one that is not."""
     deadline_s: float = Field(280.0, alias="IMMICH_TRITON_DEADLINE_S", gt=0)
     """Seconds after which a request is answered in any case. Immich itself gives up after 300."""
 
+    stop_notice_s: float = Field(1.0, alias="IMMICH_TRITON_STOP_NOTICE_S", ge=0)
+    """Seconds after the signal to stop in which requests are still taken while `/ping` says 503 and every answer \
+closes its connection: time for a front's health checks to see it. Then the port is closed."""
+
+    stop_grace_s: float = Field(30.0, alias="IMMICH_TRITON_STOP_GRACE_S", ge=0)
+    """Seconds that running requests have, once the port is closed, before they are answered with 503. Whoever stops \
+the service must wait for notice and grace and ten seconds more: docker-compose.yml does, `docker stop` \
+without it waits 10 s. A second signal stops at once."""
+
     keepalive_s: int = Field(75, alias="MACHINE_LEARNING_HTTP_KEEPALIVE_TIMEOUT_S", gt=0)
     """Seconds that an idle connection is kept."""
 

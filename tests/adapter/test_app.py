@@ -1,56 +1,24 @@
 """The outside of the service, with an engine that answers at once."""
 
-import asyncio
 import json
 import logging
 from collections.abc import Iterator
 from typing import Any, cast
 
-import numpy as np
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from adapter.admission import BodyMemory
 from adapter.app import create_app
-from adapter.engine import Engine
 from adapter.errors import BadInput, ModelUnavailable
 from adapter.faults import Faults
-from adapter.health import Health
-from adapter.preparation.door import Preparation
-from adapter.protocol import Part
-from adapter.registry import Registry
 from adapter.requests import BUG
 from adapter.service import Service
-from adapter.settings import Settings
-from adapter.triton import Arrays, Triton
+from tests.support.service import FakeEngine, FakeHealth, fake_service
 
 VISUAL = json.dumps({"clip": {"visual": {"modelName": "m"}}})
 TEXTUAL = json.dumps({"clip": {"textual": {"modelName": "m", "options": {"language": "de"}}}})
 IMAGE = {"image": ("blob", b"picture", "application/octet-stream")}
-
-
-class FakeEngine:
-    """Answers every picture with its length as a vector; `fault` is raised instead, `delay_s` waited before."""
-
-    def __init__(self) -> None:
-        self.fault: Exception | None = None
-        self.delay_s = 0.0
-        self.asked: list[tuple[Part, Arrays]] = []
-
-    async def infer(self, part: Part, inputs: Arrays) -> Arrays:
-        self.asked.append((part, inputs))
-        await asyncio.sleep(self.delay_s)
-        if self.fault:
-            raise self.fault
-        return {
-            "embedding": np.array([[0.25, -1.5]], np.float32),
-            "image_size": np.array([[300, 451]], np.int32),
-        }
-
-
-class FakeHealth:
-    trouble: str | None = None
 
 
 @pytest.fixture
@@ -65,23 +33,8 @@ def health() -> FakeHealth:
 
 @pytest.fixture
 def client(engine: FakeEngine, health: FakeHealth) -> Iterator[TestClient]:
-    with TestClient(_app(engine, health), raise_server_exceptions=False) as client:
+    with TestClient(create_app(fake_service(engine, health)), raise_server_exceptions=False) as client:
         yield client
-
-
-def _app(engine: FakeEngine, health: FakeHealth, **options: Any) -> Any:
-    settings = Settings(**options)
-    return create_app(
-        Service(
-            settings=settings,
-            preparation=cast("Preparation", None),
-            triton=cast("Triton", None),
-            registry=cast("Registry", None),
-            engine=cast("Engine", engine),
-            health=cast("Health", health),
-            memory=BodyMemory(settings.held_bytes),
-        )
-    )
 
 
 def last_line(caplog: pytest.LogCaptureFixture) -> str:
@@ -90,7 +43,7 @@ def last_line(caplog: pytest.LogCaptureFixture) -> str:
 
 
 def test_ping_tells_why_predictions_cannot_be_served(client: TestClient, health: FakeHealth) -> None:
-    health.trouble = "models are being loaded"
+    health.fault = "models are being loaded"
     answer = client.get("/ping")
     assert (answer.status_code, answer.json()) == (503, {"detail": "models are being loaded"})
 
@@ -214,8 +167,8 @@ def test_no_more_than_the_last_faults_are_kept() -> None:
 
 
 def test_an_answer_comes_by_the_deadline(engine: FakeEngine, health: FakeHealth) -> None:
-    engine.delay_s = 60
-    with TestClient(_app(engine, health, deadline_s=0.05)) as client:
+    engine.open.clear()
+    with TestClient(create_app(fake_service(engine, health, deadline_s=0.05))) as client:
         answer = client.post("/predict", data={"entries": VISUAL}, files=IMAGE)
     assert (answer.status_code, answer.json()) == (503, {"detail": "No answer within 0.05 s."})
 
@@ -223,7 +176,7 @@ def test_an_answer_comes_by_the_deadline(engine: FakeEngine, health: FakeHealth)
 @pytest.mark.parametrize("declared", [True, False])
 def test_a_body_over_the_limit_is_refused(engine: FakeEngine, health: FakeHealth, declared: bool) -> None:
     body = bytes(2000)
-    with TestClient(_app(engine, health, max_body_bytes=1000)) as client:
+    with TestClient(create_app(fake_service(engine, health, max_body_bytes=1000))) as client:
         answer = client.post(
             "/predict",
             content=body if declared else iter([body]),

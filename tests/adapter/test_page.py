@@ -12,6 +12,7 @@ from fastapi.testclient import TestClient
 
 from adapter.admission import BodyMemory
 from adapter.app import create_app
+from adapter.deadlines import Deadlines
 from adapter.engine import Engine
 from adapter.errors import ModelRefused
 from adapter.health import Health
@@ -56,6 +57,7 @@ class Scene:
             engine=cast("Engine", None),
             health=cast("Health", self),
             memory=BodyMemory(200_000_000),
+            deadlines=Deadlines(280),
         )
 
     def client(self, address: str = "192.0.2.1") -> TestClient:

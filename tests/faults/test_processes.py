@@ -7,18 +7,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import psutil
 import pytest
 
 from adapter.embedded import SHARED_MEMORY
 from demo.models.clip import NAME
-from tests.support.asking import EVERYTHING, LEMON, clip_entries
+from tests.support.asking import EVERYTHING, LEMON
 from tests.support.load import Load
 from tests.support.server import Server
 
@@ -117,13 +117,22 @@ def test_a_killed_service_takes_triton_with_it_and_the_next_one_clears_its_share
         assert shared_memory(pid) == []
 
 
-def test_a_running_request_is_answered_before_the_service_stops(own_server: Server) -> None:
-    with ThreadPoolExecutor(4) as pool:
-        answers = [pool.submit(own_server.predict, clip_entries("visual"), LEMON) for _ in range(4)]
-        while not own_server.log.read_text().count("is loaded"):
-            time.sleep(0.01)
-        own_server.process.send_signal(signal.SIGTERM)
-        assert {answer.result().status_code for answer in answers} == {200}
+def test_a_stop_under_load_answers_every_request_that_was_taken(state: Path) -> None:
+    def outcome(entries: dict[str, Any], payload: dict[str, Any]) -> int | str:
+        try:
+            return status(server, entries, payload)
+        except httpx.ConnectError:
+            return "refused"
+
+    settings = {"IMMICH_TRITON_STOP_NOTICE_S": "1", "IMMICH_TRITON_STOP_GRACE_S": "30"}
+    with Server(state, None, **settings) as server:
+        answers(server)
+        with Load(*(partial(outcome, *request) for request in EVERYTHING)) as running:
+            running.wait_for_answers(16)
+            server.process.send_signal(signal.SIGTERM)
+            assert server.process.wait(60) == 0
+            running.wait_for_answers(8)
+    assert set(running.outcomes) == {200, "refused"}
 
 
 def test_a_taken_port_ends_the_command_with_one_sentence(own_server: Server) -> None:

@@ -46,6 +46,8 @@ class Server:
             "IMMICH_TRITON_STATE_FOLDER": str(state),
             "MACHINE_LEARNING_CACHE_FOLDER": str(models or state / "cache"),
             "HF_HUB_OFFLINE": "1",
+            "IMMICH_TRITON_STOP_NOTICE_S": "0",
+            "IMMICH_TRITON_STOP_GRACE_S": "5",
             **variables,
         }
 
