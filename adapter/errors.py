@@ -7,6 +7,7 @@ ServiceError
 └── Unavailable          503  outside trouble that may pass: the same request can succeed later
     ├── ModelUnavailable      a known model that cannot be had or loaded now
     │   └── ModelRefused           its files are not fit to be served, until they change
+    │       └── ModelAbsent   422  a known model that is published nowhere that was asked
     ├── EngineUnavailable     Triton is down, or was for the whole of the request's deadline
     └── WrongAnswer           the engine's answer was not what a model may say (dimension, not finite)
 SetupError                    the host lacks something; ends the command with one sentence
@@ -41,6 +42,10 @@ class ModelUnavailable(Unavailable):
 
 class ModelRefused(ModelUnavailable):
     pass
+
+
+class ModelAbsent(ModelRefused):
+    status = 422
 
 
 class EngineUnavailable(Unavailable):

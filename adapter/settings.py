@@ -157,7 +157,7 @@ the main port never has it."""
     """`debug` (with Triton's own log), `info`, `warning`, `error` or `critical`; \
 Immich's `verbose`, `log` and `fatal` too."""
 
-    log_format: Annotated[LogFormat | None, BLANK_IS_NONE] = Field(None, alias="IMMICH_LOG_FORMAT")
+    log_format: LogFormat | None = Field(None, alias="IMMICH_LOG_FORMAT")
     """`text` for people, or `json` for machines: an object a line. Default: `text` on a terminal, `json` elsewhere, \
 as in Docker."""
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from adapter.preparation.fetch.hub import Hub, Listing, RemoteFile, Report, size_of
-from adapter.preparation.fetch.hub_errors import CorruptFile, FetchError
+from adapter.preparation.fetch.hub_errors import Absent, CorruptFile, FetchError
 from adapter.preparation.fetch.integrity import matches, sha256_of
 from adapter.preparation.fetch.lockfile import LockedFile, Lockfile
 from adapter.preparation.fetch.progress import MIB, Progress, describe
@@ -44,12 +44,13 @@ class Delivery:
         """Does it all.
 
         Raises:
+            Absent: its source lacks a file.
             CorruptFile: a file arrived twice with another hash than its source says.
             FetchError: a file cannot be had, or may not be replaced.
             OSError: the cache folder cannot be written, or is full.
         """
         if lacking := set(self.part.row.files) - {file.path for file in self.listing.files}:
-            raise FetchError(f"{self.listing.source} has no {' and no '.join(sorted(lacking))}.")
+            raise Absent(f"{self.listing.source} has no {' and no '.join(sorted(lacking))}.")
         files = [self.hub.complete(file) for file in self.listing.files]
         absent = self._absent(files)
         self._staging.mkdir(parents=True, exist_ok=True)

@@ -5,18 +5,18 @@ import errno
 import logging
 import shutil
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from adapter.errors import ModelRefused, ModelUnavailable
+from adapter.errors import ModelAbsent, ModelRefused, ModelUnavailable
 from adapter.preparation.catalog import is_whole
 from adapter.preparation.fetch.delivery import FULL, Delivery
 from adapter.preparation.fetch.hub import Hub, size_of
-from adapter.preparation.fetch.hub_errors import CorruptFile, FetchError, Stopped
+from adapter.preparation.fetch.hub_errors import Absent, CorruptFile, FetchError, Stopped
 from adapter.preparation.fetch.lockfile import Locked, Lockfile, LockfileError, lock_path
 from adapter.preparation.fetch.progress import MIB, Progress
 from adapter.preparation.fetch.sources import HubRepositories, RapidOcrRelease, Source
@@ -28,6 +28,10 @@ log = logging.getLogger(__name__)
 AT_ONCE = 4
 """Downloads of different models; more wait."""
 TURN_S = 0.5
+_REFUSALS: Mapping[type[Exception], type[ModelUnavailable]] = {
+    Absent: ModelAbsent,
+    CorruptFile: ModelRefused,
+}
 _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
@@ -86,6 +90,7 @@ class Downloads:
         """The folder of a part's model, with all the part's files. Blocks for as long as the download takes.
 
         Raises:
+            ModelAbsent: no source has it.
             ModelRefused: a file arrived corrupt, twice.
             ModelUnavailable: it cannot be had now. The next call goes on where this one ended.
         """
@@ -143,8 +148,12 @@ class Downloads:
             except FetchError as error:
                 log.warning("%s: %s", part, error)
                 failures.append(error)
-        corrupt = any(isinstance(failure, CorruptFile) for failure in failures)
-        raise (CorruptFile if corrupt else FetchError)(" ".join(dict.fromkeys(map(str, failures))))
+        reasons = " ".join(dict.fromkeys(map(str, failures)))
+        if any(isinstance(failure, CorruptFile) for failure in failures):
+            raise CorruptFile(reasons)
+        if all(isinstance(failure, Absent) for failure in failures):
+            raise Absent(reasons)
+        raise FetchError(reasons)
 
     @contextmanager
     def _shown(self, part: Part) -> Iterator[Progress]:
@@ -162,7 +171,7 @@ class Downloads:
             yield
         except (FetchError, LockfileError, OSError) as error:
             self._ended("failed")
-            refusal = ModelRefused if isinstance(error, CorruptFile) else ModelUnavailable
+            refusal = _REFUSALS.get(type(error), ModelUnavailable)
             raise refusal(f"{lead} {self._explain(error)}") from error
 
     def _explain(self, error: Exception) -> str:

@@ -27,8 +27,10 @@ from huggingface_hub.hf_api import ModelInfo, RepoSibling
 from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]  # exported at run time
 
 from adapter.preparation.fetch.hub_errors import (
+    ABSENT,
     FOREIGN,
     GARBAGE,
+    Absent,
     FetchError,
     Stopped,
     asked_wait_s,
@@ -115,6 +117,7 @@ class Hub:
         """All files of a commit, or of a branch; the answer holds the full name of its commit.
 
         Raises:
+            Absent: there is no such repository or commit.
             FetchError: it cannot be had.
         """
 
@@ -236,7 +239,7 @@ class Hub:
     def _wait(self, server: str, error: Exception, tries: int) -> None:
         reason = explain(error, server)
         if not is_passing(error):
-            raise FetchError(reason) from error
+            raise (Absent if isinstance(error, ABSENT) else FetchError)(reason) from error
         wait_s = asked_wait_s(error)
         if wait_s is not None and wait_s > LONGEST_WAIT_S:
             self._left_alone_until[server] = time.monotonic() + wait_s

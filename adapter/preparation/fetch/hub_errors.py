@@ -1,6 +1,7 @@
 """Why a file cannot be had: the errors of fetching, and what other libraries' errors mean in one sentence.
 
 FetchError          the reason, and what to do
+├── Absent          the source does not have it
 ├── CorruptFile     what arrived is not what its source says, twice
 └── Stopped         this process is being stopped
 """
@@ -23,6 +24,10 @@ class FetchError(Exception):
     """The message is one or two sentences for the user."""
 
 
+class Absent(FetchError):
+    pass
+
+
 class CorruptFile(FetchError):
     pass
 
@@ -36,6 +41,7 @@ FOREIGN = (httpx2.HTTPError, httpx2.InvalidURL, OfflineModeIsEnabled)  # HfHubHT
 GARBAGE = (ValueError, TypeError, KeyError, AttributeError)
 """What they raise over an answer that is not a hub's: a page of a mirror, of a login, of a provider."""
 
+ABSENT = (RepositoryNotFoundError, RevisionNotFoundError)
 _PASSING = {408, 425, 429, 500, 502, 503, 504}
 
 

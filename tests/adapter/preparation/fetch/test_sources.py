@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from adapter.errors import InvalidEntries, ModelRefused, ModelUnavailable
+from adapter.errors import InvalidEntries, ModelAbsent, ModelRefused, ModelUnavailable
 from adapter.preparation.catalog import KNOWN, Catalog, is_known
 from adapter.preparation.fetch import sources
 from adapter.preparation.fetch.hub import Hub as Client
@@ -14,7 +14,7 @@ from adapter.preparation.fetch.hub import Listing
 from adapter.preparation.fetch.lockfile import Lockfile
 from adapter.preparation.fetch.sources import HubRepositories, RapidOcrRelease
 from adapter.protocol import MAIN, Part, TaskName, TypeName, canonical
-from tests.support.downloads import WAITS_S, Bench, noise
+from tests.support.downloads import NAME, WAITS_S, Bench, noise
 from tests.support.hub import sha256
 
 DETECTION = Part(TaskName.OCR, TypeName.DETECTION, "PP-OCRv5_mobile")
@@ -158,3 +158,15 @@ def test_where_the_release_is_out_of_reach_the_hub_is_asked(bench: Bench) -> Non
         ModelUnavailable, match=r"127.0.0.1 cannot be reached.* has no recognition/model.onnx"
     ):
         downloads.fetch(RECOGNITION)
+
+
+def test_what_no_source_has_is_refused_at_once_and_what_one_may_have_is_not(bench: Bench) -> None:
+    """Of a model without a repository, of one without the part; and where another source cannot be asked."""
+    absent = replace(RECOGNITION, name="PP-OCRv6_tiny")
+    for part in (absent, replace(DETECTION, name=NAME)):
+        with pytest.raises(ModelAbsent, match="has no "):
+            bench.downloads().fetch(part)
+    hub = HubRepositories(Client(bench.hub.url, waits_s=WAITS_S), "immich-app")
+    with pytest.raises(ModelUnavailable) as passing:
+        bench.downloads(RapidOcrRelease("http://127.0.0.1:9"), hub).fetch(absent)
+    assert (ModelAbsent.status, passing.value.status) == (422, 503)
