@@ -1,8 +1,12 @@
 """The environment as a whole: what of it Triton's processes are given, and which variables do nothing here."""
 
 import os
+import shutil
+import socket
+import sys
 from collections.abc import Collection, Iterator
 from difflib import get_close_matches
+from pathlib import Path
 
 SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "IMMICH_TRITON_REPOSITORY_KEY", "IMMICH_TRITON_TOKEN")
 """Variables that are not handed on, and whose values are not repeated."""
@@ -44,3 +48,12 @@ def without_effect(known: Collection[str]) -> Iterator[str]:
 def child_environment() -> dict[str, str]:
     """The environment for Triton's processes: this one, without secrets."""
     return {name: value for name, value in os.environ.items() if name not in SECRETS}
+
+
+def command() -> str:
+    """How the command line is called by whoever reads this: in a checkout, or from outside of a container of ours."""
+    name = "immich-triton"
+    if sys.prefix == sys.base_prefix:  # no virtual environment
+        return f"docker exec -it {socket.gethostname()} {name}" if Path("/.dockerenv").exists() else name
+    program = Path(sys.executable).with_name(name)
+    return name if shutil.which(name) else os.path.relpath(program)

@@ -2,6 +2,7 @@
 
 import re
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, IPvAnyNetwork, SecretStr
 from pydantic_settings import NoDecode
@@ -12,8 +13,31 @@ def _split(value: object) -> object:
 
 
 def address_and_port(value: object) -> object:
-    host, _, port = value.rpartition(":") if isinstance(value, str) else ("", "", "")
-    return (host.strip("[]"), port) if value and isinstance(value, str) else value or None
+    if not value or not isinstance(value, str):
+        return value or None
+    host, colon, port = value.rpartition(":")
+    if not colon or not host:
+        raise ValueError("it looks like 127.0.0.1:9103")
+    return host.strip("[]"), port
+
+
+def http_url(text: str) -> str:
+    """A URL of a service, with the scheme that most leave out and without a slash at its end."""
+    url = text.strip() if "://" in text else f"http://{text.strip()}"
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        good = False
+    if not good:
+        raise ValueError("is no URL of a service; one looks like http://nas:3003")
+    return url.rstrip("/")
+
+
+def _log_level(name: str) -> str:
+    if name.lower() not in LOG_LEVELS:
+        raise ValueError(f"there are {', '.join(LOG_LEVELS)}")
+    return name.lower()
 
 
 def _url_safe(token: SecretStr) -> SecretStr:
@@ -24,10 +48,13 @@ def _url_safe(token: SecretStr) -> SecretStr:
     return token
 
 
+LOG_LEVELS = ("debug", "info", "warning", "error", "critical", "verbose", "log", "warn", "fatal")
+"""Python's names, and Immich's."""
+
+LogLevel = Annotated[str, AfterValidator(_log_level)]
+Url = Annotated[str, AfterValidator(http_url)]
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 Networks = Annotated[tuple[IPvAnyNetwork, ...], NoDecode, BeforeValidator(_split)]
 Token = Annotated[SecretStr, AfterValidator(_url_safe)]
 Host = Annotated[str, Field(min_length=1)]
 Port = Annotated[int, Field(ge=0, le=65535)]
-BLANK_IS_NONE = BeforeValidator(lambda value: value or None)
-"""`VARIABLE=` in a file of variables means that it is not set."""

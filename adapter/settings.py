@@ -11,7 +11,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from adapter.environment import SECRETS
 from adapter.errors import SetupError
 from adapter.protocol import PARTS, Part, canonical
-from adapter.setting_types import BLANK_IS_NONE, Host, Names, Networks, Port, Token, address_and_port
+from adapter.setting_types import Host, LogLevel, Names, Networks, Port, Token, Url, address_and_port
 
 
 class ClipResize(StrEnum):
@@ -51,6 +51,7 @@ class LogFormat(StrEnum):
 
 _CONFIG = SettingsConfigDict(
     frozen=True,
+    env_ignore_empty=True,  # `VARIABLE=` in a file of variables means that it is not set
     populate_by_name=True,
     extra="ignore",
     use_attribute_docstrings=True,
@@ -129,7 +130,7 @@ class Settings(BaseSettings):
     port: int = Field(3003, alias="IMMICH_PORT", ge=0, le=65535)
     """Port to listen on; 0 takes a free one."""
 
-    token: Annotated[Token | None, BLANK_IS_NONE] = Field(None, alias="IMMICH_TRITON_TOKEN")
+    token: Token | None = Field(None, alias="IMMICH_TRITON_TOKEN")
     """A secret path: with it, only `http://host:3003/<token>/` is answered. At least 16 URL-safe characters."""
 
     allowed_networks: Networks = Field((), alias="IMMICH_TRITON_ALLOWED_NETWORKS")
@@ -139,12 +140,10 @@ Default: everyone. This host's own `/ping` is always answered."""
     trusted_proxies: Networks = Field((), alias="IMMICH_TRITON_TRUSTED_PROXIES")
     """Networks of proxies whose `X-Forwarded-For` says who asks; anyone else's is ignored."""
 
-    tls_certificate: Annotated[Path | None, BLANK_IS_NONE] = Field(
-        None, alias="IMMICH_TRITON_TLS_CERTIFICATE"
-    )
+    tls_certificate: Path | None = Field(None, alias="IMMICH_TRITON_TLS_CERTIFICATE")
     """File with the certificate (and its chain), PEM: https instead of http."""
 
-    tls_key: Annotated[Path | None, BLANK_IS_NONE] = Field(None, alias="IMMICH_TRITON_TLS_KEY")
+    tls_key: Path | None = Field(None, alias="IMMICH_TRITON_TLS_KEY")
     """File with its private key, PEM, without a password."""
 
     metrics_listen: Annotated[tuple[Host, Port] | None, NoDecode, BeforeValidator(address_and_port)] = Field(
@@ -153,7 +152,7 @@ Default: everyone. This host's own `/ping` is always answered."""
     """`address:port` on which Prometheus finds `/metrics`, such as `127.0.0.1:9103`. Default: nowhere; \
 the main port never has it."""
 
-    log_level: str = Field("info", alias="IMMICH_LOG_LEVEL")
+    log_level: LogLevel = Field("info", alias="IMMICH_LOG_LEVEL")
     """`debug` (with Triton's own log), `info`, `warning`, `error` or `critical`; \
 Immich's `verbose`, `log` and `fatal` too."""
 
@@ -167,7 +166,7 @@ as in Docker."""
     cache_folder: Path | None = Field(None, alias="MACHINE_LEARNING_CACHE_FOLDER")
     """Folder of the models as downloaded, in Immich's own layout. Default: `models` in the state folder."""
 
-    model_revision: Annotated[str | None, BLANK_IS_NONE] = Field(
+    model_revision: str | None = Field(
         None, alias="MACHINE_LEARNING_MODEL_REVISION", pattern=r"^(main|v[1-9][0-9]*)$"
     )
     """`main`, or `v2`: which export of the models is fetched and served. Default: what of a model is in the cache \
@@ -181,7 +180,7 @@ folder, `main` before `v2`; and `main` of one that is not."""
     state_folder: Path = Field(Path("~/.cache/immich-triton"), alias="IMMICH_TRITON_STATE_FOLDER")
     """Folder for what is made here: prepared models (Triton's model repository) and the demo models."""
 
-    triton_url: str | None = Field(None, alias="IMMICH_TRITON_URL")
+    triton_url: Url | None = Field(None, alias="IMMICH_TRITON_URL")
     """A Triton that is running already, such as `http://triton:8000`. Default: start the embedded one."""
 
     repository_key: str = Field("", alias="IMMICH_TRITON_REPOSITORY_KEY")
@@ -305,12 +304,19 @@ def load(**overrides: object) -> Settings:
     try:
         return Settings(**{name: value for name, value in overrides.items() if value is not None})  # type: ignore[arg-type]
     except ValidationError as error:
-        faults = [f"{_variable(fault)}: {fault['msg']}{_input(fault)}" for fault in error.errors()]
+        faults = [f"{_variable(fault)}: {_reason(fault)}{_input(fault)}" for fault in error.errors()]
         raise SetupError("A setting is wrong. " + "; ".join(faults)) from error
 
 
 def _variable(fault: ErrorDetails) -> str:
-    return next(str(name) for name in fault["loc"] if name != "preparation")
+    """By its name in the environment, also where the command line has set it."""
+    name = next(str(name) for name in fault["loc"] if name != "preparation")
+    field = Settings.model_fields.get(name)
+    return str(field.alias) if field else name
+
+
+def _reason(fault: ErrorDetails) -> str:
+    return fault["msg"].removeprefix("Value error, ").removeprefix("Input ")
 
 
 def _input(fault: ErrorDetails) -> str:

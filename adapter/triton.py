@@ -4,7 +4,7 @@ import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import aiohttp
 import numpy as np
@@ -12,7 +12,6 @@ import orjson
 from numpy.typing import NDArray
 
 from adapter import tensors
-from adapter.errors import SetupError
 
 Arrays = tensors.Arrays
 
@@ -64,9 +63,6 @@ class Triton:
     """
 
     def __init__(self, url: str, timeout_s: float, repository_key: str = "") -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.netloc:
-            raise SetupError(f"{url!r} is no URL of a Triton; it looks like http://triton:8000")
         self.url = url.rstrip("/")
         self._key = {REPOSITORY_KEY_HEADER: repository_key} if repository_key else {}
         self._session = aiohttp.ClientSession(

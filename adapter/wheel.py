@@ -32,8 +32,8 @@ def locate() -> Wheel:
     spec = importlib.util.find_spec("pytriton")
     if spec is None or spec.origin is None:
         raise SetupError(
-            "Triton is not installed here. Install it with: pip install 'immich-triton[embedded]' "
-            "- or use one that is running already: --triton-url http://host:8000"
+            "Triton is not installed here. In a checkout scripts/setup installs it; or use one that is running "
+            "already: IMMICH_TRITON_URL=http://host:8000"
         )
     package = Path(spec.origin).parent
     triton = package / "tritonserver"
@@ -45,7 +45,7 @@ def locate() -> Wheel:
     if int(version("numpy").split(".")[0]) >= 2:
         raise SetupError(
             f"numpy {version('numpy')} is installed, but Triton 2.51's Python stub was built for numpy 1. "
-            "Run: pip install 'numpy<2'"
+            f"Run: {sys.executable} -m pip install 'numpy<2'"
         )
     return Wheel(
         server=triton / "bin" / "tritonserver",

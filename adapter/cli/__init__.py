@@ -1,9 +1,14 @@
 """The command `immich-triton`: one file a command. What a command needs beside its options it imports when it runs."""
 
+import logging
+from typing import NoReturn
+
 import typer
 
 from adapter.cli import compare, doctor, models, predict, serve, settings, version
 from adapter.errors import ServiceError, SetupError
+
+log = logging.getLogger(__name__)
 
 app = typer.Typer(
     help="The machine-learning host for Immich, on NVIDIA Triton.", no_args_is_help=True, add_completion=False
@@ -22,5 +27,12 @@ def main() -> None:
     try:
         app()
     except (SetupError, ServiceError) as error:
-        typer.secho(f"immich-triton: {error}", err=True, fg=typer.colors.RED)
-        raise SystemExit(1) from None
+        _end(str(error))
+    except OSError as error:
+        log.debug("here:", exc_info=True)
+        _end(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+
+
+def _end(sentence: str) -> NoReturn:
+    typer.secho(f"immich-triton: {sentence}", err=True, fg=typer.colors.RED)
+    raise SystemExit(1)

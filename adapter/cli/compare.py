@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from adapter.cli.options import Json
+from adapter import settings
+from adapter.cli.options import Json, own_url
 from adapter.protocol import TaskName
 
 if TYPE_CHECKING:
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
 
 def compare(
     theirs: Annotated[str, typer.Argument(metavar="URL", help="The other service, such as http://nas:3004.")],
-    ours: Annotated[str, typer.Option(help="This service.")] = "http://localhost:3003",
+    ours: Annotated[
+        str | None, typer.Option(help="This service.", show_default="the one of this host")
+    ] = None,
     pictures: Annotated[
         Path | None,
         typer.Option(
@@ -54,7 +57,9 @@ def compare(
     kinds = [kind for kind in workload.Kind if kind.task in (task or TaskName)]
     requests = workload.build(kinds, models, own(pictures) if pictures else drawn())
     loads = [{kind: number} for kind in kinds for number in comparison.AT_A_TIME]
-    found = asyncio.run(_compare(ours, theirs, comparison.Plan(requests, loads, duration)))
+    found = asyncio.run(
+        _compare(ours or own_url(settings.load()), theirs, comparison.Plan(requests, loads, duration))
+    )
     if json_output:
         typer.echo(json.dumps(asdict(found), indent=1))
     else:

@@ -2,31 +2,42 @@
 
 import json
 import platform
-import shutil
-import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from importlib.metadata import version
-from typing import NamedTuple
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from adapter import settings as environment
-from adapter.cli.options import Json
+from adapter.cli.options import Json, own_url
 from adapter.errors import SetupError
-from adapter.settings import Device, Settings
+from adapter.setting_types import Url
+from adapter.settings import Settings
 
-LITTLE_DISK_BYTES = 5 * 2**30
-LITTLE_SHARED_MEMORY_BYTES = 256 * 2**20
+if TYPE_CHECKING:
+    from adapter.checks import Finding
+
+IMMICH = (3, 1), (3, 3)
+"""The first and the last release whose answers this version gives."""
 TIMEOUT_S = 3.0
 
 
-def doctor(json_output: Json = False) -> None:
-    """Looks at this host: each line is good, or says what to do. Exit status 1 if one is not good."""
-    findings = list(examine(environment.load()))
+def doctor(
+    immich: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Immich's own server, such as http://nas:2283: is it supported?"),
+    ] = None,
+    json_output: Json = False,
+) -> None:
+    """Looks at this host and at the service on it: each line is good, or says what to do.
+
+    Exit status 1 if one is not good.
+    """
+    findings = list(examine(environment.load(), immich))
     if json_output:
-        typer.echo(json.dumps([finding._asdict() for finding in findings], indent=1))
+        typer.echo(json.dumps([asdict(finding) for finding in findings], indent=1))
     else:
         for finding in findings:
             mark, color = ("good", typer.colors.GREEN) if finding.good else ("look", typer.colors.RED)
@@ -35,126 +46,147 @@ def doctor(json_output: Json = False) -> None:
         raise typer.Exit(1)
 
 
-class Finding(NamedTuple):
-    """One line of the report."""
-
-    subject: str
-    good: bool
-    message: str
-
-
-def examine(settings: Settings) -> Iterator[Finding]:
+def examine(settings: Settings, immich: str | None = None) -> Iterator["Finding"]:
     """Looks at everything that the service needs on this host, one after the other."""
-    for subject, check in {
-        "Python": _python,
-        "numpy": _numpy,
-        "Triton": _triton,
-        "shared memory": _shared_memory,
-        "disk": _disk,
-        "models": _models,
-        "port": _port,
-        "hub": _hub,
-        "GPU": _gpu,
-    }.items():
-        try:
-            yield Finding(subject, True, check(settings))
-        except SetupError as fault:
-            yield Finding(subject, False, str(fault))
+    from adapter.checks import at_start, gpu
+    from adapter.preparation.door import Preparation
+
+    yield _finding("Python", _python)
+    yield _finding("Triton", lambda: _triton(settings))
+    yield _finding("service", lambda: _service(settings))
+    yield from at_start(settings, Preparation(settings))
+    yield gpu(settings)
+    yield _finding("downloads", lambda: _downloads(settings))
+    yield _finding("Immich", lambda: _immich(immich))
 
 
-def _python(_: Settings) -> str:
-    from adapter.wheel import find_libpython
+def _finding(subject: str, check: Callable[[], str]) -> "Finding":
+    from adapter.checks import Finding
 
+    try:
+        return Finding(subject, True, check())
+    except SetupError as fault:
+        return Finding(subject, False, str(fault))
+
+
+def _python() -> str:
     found = platform.python_version()
     if not (3, 11) <= sys.version_info[:2] < (3, 13):
         raise SetupError(f"Python {found} runs here; 3.11 or 3.12 is needed")
-    return f"{found} in {sys.prefix}, with {find_libpython()}"
-
-
-def _numpy(_: Settings) -> str:
     import onnxruntime  # whichever package it comes from: onnxruntime or onnxruntime-gpu
 
-    return f"{version('numpy')}, onnxruntime {onnxruntime.__version__}"
+    return f"{found} in {sys.prefix}, numpy {version('numpy')}, onnxruntime {onnxruntime.__version__}"
 
 
 def _triton(settings: Settings) -> str:
+    """The embedded one is installed; or the other one answers, and takes the key."""
+    import httpx2
+
+    from adapter.triton import REPOSITORY_KEY_HEADER
     from adapter.wheel import locate
 
-    if settings.triton_url is None:
+    url = settings.triton_url
+    if url is None:
         return f"embedded: {locate().server}"
-    _connect(settings.triton_url, f"Triton at {settings.triton_url}")
-    return f"answers at {settings.triton_url}"
+    headers = {REPOSITORY_KEY_HEADER: settings.key} if settings.key else {}
+    try:
+        about = httpx2.get(f"{url}/v2", timeout=TIMEOUT_S, trust_env=False)
+        index = httpx2.post(f"{url}/v2/repository/index", headers=headers, timeout=TIMEOUT_S, trust_env=False)
+        what = f"Triton {about.json()['version']} at {url}"
+        if index.status_code == 403:
+            raise SetupError(
+                f"{what} does not take the key: IMMICH_TRITON_REPOSITORY_KEY_FILE must be the file that it made"
+            )
+        names = [model["name"] for model in index.json() if model.get("state") == "READY"]
+    except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+        raise SetupError(f"{url} cannot be reached: {error}. Is Triton running there?") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise SetupError(f"what answers at {url} is no Triton") from error
+    return f"{what}, with {len(names)} models loaded"
 
 
-def _shared_memory(_: Settings) -> str:
-    from adapter.embedded import SHARED_MEMORY
+def _service(settings: Settings) -> str:
+    """A service that runs is asked how it is; where none does, its port must be free."""
+    import httpx2
 
-    if not SHARED_MEMORY.is_dir():
-        raise SetupError(f"{SHARED_MEMORY} is missing; Triton's Python processes exchange tensors there")
-    free = shutil.disk_usage(SHARED_MEMORY).free
-    if free < LITTLE_SHARED_MEMORY_BYTES:
-        raise SetupError(f"only {_size(free)} free; in Docker, give the container shm_size: 1g")
-    return f"{_size(free)} free"
-
-
-def _disk(settings: Settings) -> str:
-    folder = next(parent for parent in (settings.state, *settings.state.parents) if parent.exists())
-    free = shutil.disk_usage(folder).free
-    if free < LITTLE_DISK_BYTES:
-        raise SetupError(
-            f"only {_size(free)} free for {settings.state}; a large model takes several GB, twice"
-        )
-    return f"{_size(free)} free for {settings.state}"
-
-
-def _models(settings: Settings) -> str:
-    if not settings.models.is_dir():
-        return f"{settings.models} does not exist yet; it will be made"
-    return f"{sum(1 for _ in settings.models.glob('*/*/'))} in {settings.models}"
-
-
-def _port(settings: Settings) -> str:
     from adapter import server
 
-    server.listen(settings.host, settings.port).close()
-    return f"{settings.port} is free"
+    where = f"port {settings.port}"
+    taken = f"{where} is taken by another program, or by this one with another token or TLS: set IMMICH_PORT, or those"
+    try:
+        # The certificate is for another name than the one that this host calls itself by.
+        answer = httpx2.get(f"{own_url(settings)}/ping", timeout=TIMEOUT_S, verify=False, trust_env=False)
+        if answer.status_code == 503:
+            raise SetupError(f"runs on {where}, and cannot serve now: {answer.json()['detail']}")
+    except httpx2.ConnectError:
+        server.listen(settings.host, settings.port).close()
+        return f"none runs here; {where} is free for it"
+    except (httpx2.HTTPError, ValueError, KeyError, TypeError) as error:
+        raise SetupError(taken) from error
+    if answer.text != "pong" or "server" in answer.headers:  # Immich's own container says which one it has
+        raise SetupError(taken)
+    return f"runs on {where} and answers{_loaded(settings)}"
 
 
-def _hub(_: Settings) -> str:
-    from huggingface_hub import constants
+def _loaded(settings: Settings) -> str:
+    """What the running service says in its metrics of the models that are loaded."""
+    import httpx2
+    from prometheus_client.parser import text_string_to_metric_families
+
+    if settings.metrics_listen is None:
+        return ""
+    host, port = settings.metrics_listen
+    try:
+        text = httpx2.get(f"http://{host}:{port}/metrics", timeout=TIMEOUT_S, trust_env=False).text
+    except httpx2.HTTPError as error:
+        raise SetupError(f"runs, but its metrics at {host}:{port} do not answer: {error}") from error
+    parts = [
+        "{model} {type} on the {device}".format(**sample.labels)
+        for family in text_string_to_metric_families(text)
+        if family.name == "immich_triton_model_loaded"
+        for sample in family.samples
+    ]
+    return f"; loaded: {', '.join(parts) or 'nothing'}"
+
+
+def _downloads(settings: Settings) -> str:
+    import os
+
+    import httpx2
+    from huggingface_hub import constants, get_session
+
+    from adapter.preparation.fetch.hub_errors import explain
+    from adapter.preparation.fetch.sources import RAPIDOCR_URL
 
     if constants.HF_HUB_OFFLINE:
         return "HF_HUB_OFFLINE is set: nothing is fetched"
-    _connect(constants.ENDPOINT, f"{constants.ENDPOINT}, from which models are fetched,")
+    if settings.models.exists() and not os.access(settings.models, os.W_OK):
+        return "nothing is fetched into a folder that is only read"
+    for endpoint in (constants.ENDPOINT, RAPIDOCR_URL):
+        try:
+            get_session().head(endpoint, timeout=TIMEOUT_S)
+        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+            raise SetupError(
+                f"{explain(error, endpoint)} Where no model is to be fetched, set HF_HUB_OFFLINE=1."
+            ) from error
     return f"{constants.ENDPOINT} can be reached"
 
 
-def _gpu(settings: Settings) -> str:
-    from adapter.device import NoDriver, NoGpu, find_gpu, try_gpu
+def _immich(url: str | None) -> str:
+    import httpx2
+    from pydantic import TypeAdapter, ValidationError
 
-    if settings.triton_url:
-        return f"models run where Triton does: as IMMICH_TRITON_DEVICE={settings.preparation.device} says"
-    if settings.preparation.device is Device.CPU:
-        return "IMMICH_TRITON_DEVICE=cpu: models run on the CPU"
-    found = None
+    supported = " to ".join(f"{major}.{minor}" for major, minor in IMMICH)
+    if url is None:
+        return f"{supported} are supported"
     try:
-        found = find_gpu()
-        try_gpu()
-    except NoGpu as reason:
-        if isinstance(reason, NoDriver) and settings.preparation.device is Device.AUTO:
-            return f"{reason}; models run on the CPU"
-        raise SetupError(f"{found or 'a GPU'} cannot be used: {reason}") from reason
-    return f"a graph ran on {found}"
-
-
-def _connect(url: str, what: str) -> None:
-    parts = urlsplit(url)
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    try:
-        socket.create_connection((parts.hostname or "", port), TIMEOUT_S).close()
-    except OSError as error:
-        raise SetupError(f"{what} cannot be reached: {error.strerror or error}") from error
-
-
-def _size(count: int) -> str:
-    return f"{count / 2**30:.1f} GB"
+        server = TypeAdapter(Url).validate_python(url)
+        found = httpx2.get(f"{server}/api/server/version", timeout=TIMEOUT_S).json()
+        number = found["major"], found["minor"]
+    except ValidationError as error:
+        raise SetupError(f"{url!r} is no URL of an Immich server") from error
+    except (httpx2.HTTPError, ValueError, KeyError, TypeError) as error:
+        raise SetupError(f"{url} does not answer as an Immich server does: {error}") from error
+    if not IMMICH[0] <= number <= IMMICH[1]:
+        raise SetupError(f"{url} runs {number[0]}.{number[1]}; {supported} are supported by this version")
+    return f"{url} runs {number[0]}.{number[1]}; {supported} are supported"

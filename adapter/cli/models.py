@@ -2,11 +2,12 @@
 
 import asyncio
 import json
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 from rich.console import Console
@@ -21,10 +22,13 @@ from adapter.preparation.catalog import KNOWN
 from adapter.protocol import Part, TaskName, canonical, clean_name, types_of
 from adapter.settings import Settings
 
+if TYPE_CHECKING:
+    from adapter.preparation.door import Preparation
+
 app = typer.Typer(help="The models in the cache folder, and what is made of them.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(help="A model by Immich's name, such as ViT-B-32__openai.")]
-Task = Annotated[TaskName | None, typer.Option(help="The task, for a model that Immich does not know.")]
+Task = Annotated[TaskName | None, typer.Option(help="The task, where several have a model of this name.")]
 
 
 class Row(NamedTuple):
@@ -52,7 +56,14 @@ def list_models(
     json_output: Json = False,
 ) -> None:
     """Lists the models that are here, which parts of them, and which are prepared."""
-    rows = list(_rows(_load(), known=known))
+    from adapter import checks
+    from adapter.preparation.door import Preparation
+
+    chosen = _load()
+    preparation = Preparation(chosen)
+    rows = list(_rows(chosen, preparation, known=known))
+    if not (finding := checks.cache(chosen, preparation)).good:
+        typer.secho(finding.message, err=True, fg=typer.colors.RED)
     if json_output:
         typer.echo(json.dumps([row._asdict() for row in rows], indent=1))
         return
@@ -66,14 +77,16 @@ def list_models(
 @app.command()
 def pull(name: Name, task: Task = None) -> None:
     """Fetches a model into the cache folder: for a host without a network, do it elsewhere and copy the folder."""
-    folders = asyncio.run(_obtain(_load(), parts_of(name, task)))
+    chosen = _load()
+    folders = asyncio.run(_obtain(chosen, parts_of(chosen, name, task)))
     typer.echo(f"{name} is in {' and '.join(sorted(map(str, folders)))}")
 
 
 @app.command()
 def prepare(name: Name, task: Task = None) -> None:
     """Fetches a model if need be and writes its Triton folders, as a first request would."""
-    asyncio.run(_prepare(settle(_load()), parts_of(name, task)))
+    chosen = _load()
+    asyncio.run(_prepare(settle(chosen), parts_of(chosen, name, task)))
 
 
 @app.command()
@@ -83,11 +96,18 @@ def remove(
     """Deletes a model from the cache folder, and what was prepared of it."""
     from adapter.preparation.door import Preparation
 
-    chosen, parts = _load(), parts_of(name, task)
+    chosen = _load()
+    parts = parts_of(chosen, name, task)
+    preparation = Preparation(chosen)
+    folders = preparation.folders_of(parts)
+    if not folders:
+        raise SetupError(
+            f"{name} is not here: there is nothing of it in {chosen.models} or {chosen.repository}."
+        )
     if not yes:
-        typer.confirm(f"Delete {name} from {chosen.models} and {chosen.repository}?", abort=True)
-    gone = Preparation(chosen).remove(parts)
-    typer.echo("\n".join(f"deleted {folder}" for folder in gone) or f"{name} was not here")
+        typer.confirm(f"Delete {', '.join(map(str, folders))}?", abort=True)
+    preparation.remove(parts)
+    typer.echo("\n".join(f"deleted {folder}" for folder in folders))
 
 
 @app.command()
@@ -95,29 +115,34 @@ def verify(name: Name, task: Task = None, json_output: Json = False) -> None:
     """Compares a model's files with the hashes under which they were fetched. Exit status 1 if one is off."""
     from adapter.preparation.door import Preparation
 
-    checks = Preparation(_load()).verify(parts_of(name, task)[0].name)
+    chosen = _load()
+    checks = Preparation(chosen).verify(parts_of(chosen, name, task)[0].name)
+    if not checks:
+        raise SetupError(f"{name} is not in {chosen.models}.")
     if json_output:
         typer.echo(json.dumps([asdict(check) for check in checks], indent=1))
     else:
         for check in checks:
             typer.echo(f"{check.state:8} {check.path}")
-    if not checks or any(check.state in ("missing", "corrupt") for check in checks):
+        if any(check.state == "unknown" for check in checks):
+            typer.echo("unknown: not fetched by immich-triton, so there is no hash to compare with")
+    if any(check.state in ("missing", "corrupt") for check in checks):
         raise typer.Exit(1)
 
 
-def parts_of(name: str, task: TaskName | None = None) -> list[Part]:
+def parts_of(chosen: Settings, name: str, task: TaskName | None = None) -> list[Part]:
     """The parts of a model.
 
     Raises:
         SetupError: the name is none, or belongs to no task.
     """
+    from adapter.preparation.door import Preparation
+
     try:
         cleaned = clean_name(name)
     except ValueError as error:
         raise SetupError(str(error)) from error
-    task = task or next((known for known, names in KNOWN.items() if cleaned in names), None)
-    if task is None:
-        raise SetupError(f"{name!r} is no name that Immich knows; say its task: --task clip")
+    task = task or Preparation(chosen).task_of(cleaned)
     return [Part(task, type_name, cleaned) for type_name in types_of(task)]
 
 
@@ -127,30 +152,29 @@ def _load() -> Settings:
     return chosen
 
 
-def _rows(chosen: Settings, *, known: bool) -> Iterator[Row]:
-    from adapter.preparation.door import Preparation
-
-    preparation = Preparation(chosen)
+def _rows(chosen: Settings, preparation: "Preparation", *, known: bool) -> Iterator[Row]:
     resized = preparation.resized_otherwise()
+    there = defaultdict(list)
+    for part in preparation.here():
+        there[part.part.task, part.part.name].append(part)
     for task in TaskName:
-        here = preparation.names(task)
-        for name in [*here, *(name for name in KNOWN[task] if known and name not in here)]:
-            there = {part.type: preparation.revisions(part) for part in parts_of(name, task)}
-            prepared = {part.type: preparation.prepared(part) for part in parts_of(name, task)}
-            made = [found for found in prepared.values() if found]
-            served = {found.revision for found in made} or {
-                each for found in there.values() for each in found
-            }
-            folder = chosen.models / task / name
+        names = preparation.names(task)
+        for name in [*names, *(name for name in KNOWN[task] if known and name not in names)]:
+            types, here = types_of(task), there[task, name]
+            made = {type_name: preparation.prepared(Part(task, type_name, name)) for type_name in types}
+            prepared = [found for found in made.values() if found]
+            revisions = {found.revision for found in prepared} or {found.revision for found in here}
             yield Row(
                 task,
                 name,
-                " ".join(type_name for type_name, found in there.items() if found),
-                " ".join(type_name for type_name, found in prepared.items() if found),
-                " ".join(sorted(served)),
-                min((found.cosine for found in made if found.cosine is not None), default=None),
+                " ".join(
+                    type_name for type_name in types if type_name in {found.part.type for found in here}
+                ),
+                " ".join(type_name for type_name in types if made[type_name]),
+                " ".join(sorted(revisions)),
+                min((found.cosine for found in prepared if found.cosine is not None), default=None),
                 resized.get(name, ""),
-                sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
+                sum(found.bytes for found in here),
             )
 
 
@@ -162,9 +186,12 @@ async def _obtain(chosen: Settings, parts: list[Part]) -> set[Path]:
 
 
 async def _prepare(chosen: Settings, parts: list[Part]) -> None:
+    from adapter import checks
     from adapter.preparation.door import Preparation
 
     with closing(Preparation(chosen)) as preparation:
+        if not (finding := checks.state(chosen, preparation)).good:
+            raise SetupError(finding.message)
         for part in map(canonical, parts):
             prepared = await preparation.ensure(part)
             size = prepared.max_batch_size

@@ -10,7 +10,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from adapter.cli.options import Json
+from adapter import settings
+from adapter.cli.options import Json, own_url
 from adapter.protocol import TaskName
 
 if TYPE_CHECKING:
@@ -24,7 +25,9 @@ def predict(
     image: Annotated[Path | None, typer.Option(help="A picture.", exists=True, dir_okay=False)] = None,
     text: Annotated[str | None, typer.Option(help="A text, for clip.")] = None,
     model: Annotated[str | None, typer.Option(help="Default: Immich's own for the task.")] = None,
-    url: Annotated[str, typer.Option(help="A running service.")] = "http://localhost:3003",
+    url: Annotated[
+        str | None, typer.Option(help="A running service.", show_default="the one of this host")
+    ] = None,
     json_output: Json = False,
 ) -> None:
     """Asks a running service as Immich does, and shows the answer."""
@@ -37,7 +40,7 @@ def predict(
     kind = Kind.TEXTS if text is not None else next(kind for kind in Kind if kind.task is task)
     name = repr(text) if image is None else image.name
     request = Request(kind, name, model or IMMICHS_MODELS[task], image.read_bytes() if image else None, text)
-    answer = asyncio.run(_ask(url, request))
+    answer = asyncio.run(_ask(url or own_url(settings.load()), request))
     if json_output:
         typer.echo(json.dumps(answer))
     else:

@@ -8,7 +8,9 @@ import typer
 
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on.", show_default="[::]")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on.", show_default="3003")] = None,
+    port: Annotated[
+        int | None, typer.Option(help="Port to listen on.", show_default="3003", min=0, max=65535)
+    ] = None,
     models: Annotated[
         Path | None, typer.Option(help="Folder of the models, in the layout of Immich's model cache.")
     ] = None,

@@ -1,5 +1,6 @@
 """A service of Immich's protocol, asked as Immich's server asks it."""
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -9,6 +10,7 @@ import aiohttp
 
 from adapter.compare.workload import CONTENT_TYPE, Request
 from adapter.errors import SetupError
+from adapter.setting_types import http_url
 
 TIMEOUT = aiohttp.ClientTimeout(total=300)
 PING_TIMEOUT = aiohttp.ClientTimeout(total=5)
@@ -23,18 +25,28 @@ class Service:
     """Use `connect`.
 
     Attributes:
-        url: without a slash at its end.
+        url: with its scheme, and without a slash at its end.
         name: the URL without its path, which may be secret.
     """
 
     def __init__(self, url: str, session: aiohttp.ClientSession) -> None:
-        self.name, self.url, self._session = _without_path(url), url.rstrip("/"), session
+        try:
+            self.url = http_url(url)
+        except ValueError as error:
+            raise SetupError(f"{url!r} {error}") from error
+        self.name, self._session = _without_path(self.url), session
 
     async def ping(self) -> None:
         """Raises `Failed` where Immich would call the service unhealthy."""
         status, body = await self._ask("GET", "/ping", timeout=PING_TIMEOUT)
         if (status, body) != (200, b"pong"):
-            raise Failed(f"{self.name} is no machine-learning service: its /ping answers {status}.")
+            said = body[:SHOWN_BYTES].decode(errors="replace") if status == 503 else ""
+            what = (
+                f"cannot serve now: {said}"
+                if said
+                else f"is no machine-learning service: its /ping answers {status}."
+            )
+            raise Failed(f"{self.name} {what}")
 
     async def answer(self, request: Request) -> bytes:
         """The body of the answer to `/predict`. Raises `Failed`."""
@@ -47,10 +59,12 @@ class Service:
 
     async def _ask(self, method: str, path: str, **options: Any) -> tuple[int, bytes]:
         try:
-            async with self._session.request(method, self.url + path, **options) as response:
+            async with self._session.request(
+                method, self.url + path, ssl=not _is_own_host(self.url), **options
+            ) as response:
                 return response.status, await response.read()
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise Failed(f"No answer from {self.name}: {str(error) or 'nothing came in time'}.") from error
+            raise Failed(f"No answer from {self.name}: {_reason(error)}.") from error
 
 
 @asynccontextmanager
@@ -69,13 +83,21 @@ async def connect(*urls: str) -> AsyncIterator[list[Service]]:
         yield services
 
 
+def _reason(error: Exception) -> str:
+    """Why a request failed, without the words of the library."""
+    if isinstance(error, aiohttp.ClientConnectorError):
+        number = error.errno or 0
+        return os.strerror(number) if number > 0 else str(error.strerror)  # negative: of the resolver
+    return str(error) or "nothing came in time"
+
+
+def _is_own_host(url: str) -> bool:
+    """Whose certificate is for another name than the one that this host calls itself by."""
+    return urlsplit(url).hostname in ("localhost", "127.0.0.1", "::1")
+
+
 def _without_path(url: str) -> str:
-    try:
-        parts = urlsplit(url)
-        port = f":{parts.port}" if parts.port else ""
-    except ValueError:
-        parts, port = urlsplit(""), ""
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise SetupError(f"{url!r} is no URL of a service; one looks like http://nas:3003")
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    parts = urlsplit(url)
+    port = f":{parts.port}" if parts.port else ""
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
     return f"{parts.scheme}://{host}{port}"

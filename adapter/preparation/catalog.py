@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
 
+from adapter.environment import command
 from adapter.errors import InvalidEntries
 from adapter.protocol import GRAPH, MAIN, PARTS, V2, Part, TaskName, TypeName
 
@@ -132,7 +133,7 @@ class Catalog:
             if found := revisions_at(folder, part):
                 return found.get(self._revision) or next(iter(found.values()))
         raise InvalidEntries(
-            f"There is no model {part.name!r} for {part.task} {part.type}. {self._hint(part)}"
+            f"There is no model {part.name!r} for {part.task} {part.type}. {self.hint(part.name, part.task)}"
         )
 
     def revisions(self, part: Part) -> list[str]:
@@ -151,9 +152,12 @@ class Catalog:
                 for path in found:
                     yield Part(task, type_name, Path(path).parts[1]), (folder / path).parent.parent
 
-    def _hint(self, part: Part) -> str:
-        others = [task for task in TaskName if part.name in (*KNOWN[task], *self.available(task))]
-        if others and part.task not in others:
+    def hint(self, name: str, *tasks: TaskName) -> str:
+        """What somebody may have meant who asked for a model that these tasks do not have."""
+        names = {task: {*KNOWN[task], *self.available(task)} for task in TaskName}
+        if others := [task for task in TaskName if name in names[task]]:
             return f"It is a model for {others[0]}."
-        names = sorted({*KNOWN[part.task], *self.available(part.task)})
-        return f"Did you mean {' or '.join(get_close_matches(part.name, names, 3, 0.4) or names[:5])}?"
+        lower = {known.lower(): known for task in tasks for known in names[task]}
+        if near := get_close_matches(name.lower(), lower, 3, 0.5):
+            return f"Did you mean {' or '.join(lower[match] for match in near)}?"
+        return f"`{command()} models list --all` names those that there are."

@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from adapter.errors import ModelUnavailable
+from adapter.errors import ModelUnavailable, SetupError
 from adapter.preparation import manifest, process
 from adapter.preparation.catalog import (
     DEMO,
+    KNOWN,
     Catalog,
     can_be_built,
     files_of,
@@ -64,12 +65,12 @@ class Preparation:
             ModelRefused: its files are not fit to be served.
             ModelUnavailable: it cannot be had or prepared now.
         """
-        source = await self.obtain(part)
         repository, settings = self._settings.repository, self._settings.preparation
         try:
+            source = await self.obtain(part)
             found = await asyncio.to_thread(manifest.find, part, source, repository, settings)
             return found or await process.run_worker(part, source, repository, settings)
-        except OSError as error:  # a source vanished, or no process can be started
+        except OSError as error:  # a source cannot be read, or no process be started
             raise ModelUnavailable(f"{part} cannot be prepared: {error}") from error
 
     async def obtain(self, part: Part) -> Path:
@@ -135,24 +136,45 @@ class Preparation:
         """
         return verify(self._settings.models, name)
 
-    def remove(self, parts: Sequence[Part]) -> list[Path]:
-        """Deletes a model's files, its pinned revision and what was made of it; returns the folders that are gone.
+    def folders_of(self, parts: Sequence[Part]) -> list[Path]:
+        """Every folder of a model: in the cache folder, and of what was made of it."""
+        folders = [self._settings.models / model for model in sorted({part.folder() for part in parts})]
+        for part in parts:
+            public = self._settings.repository / public_name(part)
+            folders += [*public.parent.glob(f"{public.name}.*"), public]
+        return [folder for folder in folders if folder.exists()]
+
+    def remove(self, parts: Sequence[Part]) -> None:
+        """Deletes a model's files, its pinned revision and what was made of it.
 
         Raises:
             LockfileError: the lock file is damaged.
+            SetupError: a folder cannot be deleted.
         """
-        models = sorted({part.folder() for part in parts})
-        folders = [self._settings.models / model for model in models]
-        for part in parts:
-            public = self._public_folder(part)
-            folders += [*public.parent.glob(f"{public.name}.*"), public]
-        gone = [folder for folder in folders if folder.exists()]
-        for folder in gone:
-            shutil.rmtree(folder)
-        if self._settings.models.exists():
-            for model in models:
-                Lockfile(self._settings.models).forget(model)
-        return gone
+        lockfile = Lockfile(self._settings.models)
+        lockfile.read()  # a damaged one tells before anything is gone
+        for folder in self.folders_of(parts):
+            try:
+                shutil.rmtree(folder)
+            except OSError as error:
+                raise SetupError(f"{folder} cannot be deleted: {error.strerror}.") from error
+        for model in {part.folder() for part in parts}:
+            lockfile.forget(model)
+
+    def task_of(self, name: str) -> TaskName:
+        """The task of a model that Immich knows, or that lies here.
+
+        Raises:
+            SetupError: there is none of that name, or one for several tasks.
+        """
+        tasks = [task for task in TaskName if name in (*KNOWN[task], *self.names(task))]
+        if len(tasks) > 1:
+            raise SetupError(
+                f"{name} is a model for {' and for '.join(tasks)}: say which, as in --task {tasks[0]}."
+            )
+        if not tasks:
+            raise SetupError(f"There is no model {name!r}. {self._catalog.hint(name, *TaskName)}")
+        return tasks[0]
 
     def close(self) -> None:
         """Ends downloads under way, soon; what has arrived is kept."""
@@ -165,6 +187,3 @@ class Preparation:
         kin = [part, *(replace(part, type=type_name) for type_name in types_of(part.task))]
         here = (name for each in kin for name in (MAIN, V2) if self._downloads.find(each, name))
         return next(here, MAIN)
-
-    def _public_folder(self, part: Part) -> Path:
-        return self._settings.repository / public_name(part)

@@ -1,7 +1,6 @@
 """What the service needs of its host: named when it is missing, and only then."""
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,8 +11,8 @@ import pytest
 from adapter import checks, settings
 from adapter.checks import Finding
 from adapter.preparation.door import Preparation
+from tests.support.permissions import WITHOUT_ROOTS_POWERS
 
-WITHOUT_ROOTS_POWERS = ("setpriv", "--bounding-set=-dac_override,-dac_read_search") if not os.getuid() else ()
 PROGRAM = """
 import json, sys
 from dataclasses import asdict

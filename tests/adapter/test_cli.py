@@ -1,6 +1,7 @@
 """The command line: what it prints, and how it ends."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from typer.testing import CliRunner, Result
 from adapter import cli
 from adapter.cli.predict import tables
 from adapter.errors import SetupError
+from tests.support.permissions import WITHOUT_ROOTS_POWERS
 
 Run = Callable[..., Result]
 
@@ -39,13 +41,6 @@ def test_the_command_line_loads_only_what_a_command_needs() -> None:
     assert subprocess.check_output([sys.executable, "-c", program], text=True).split() == []
 
 
-def test_a_fault_ends_a_command_with_one_sentence() -> None:
-    command = [sys.executable, "-m", "adapter", "predict", "--text", "a", "--url", "http://127.0.0.1:9"]
-    ended = subprocess.run(command, capture_output=True, text=True)
-    assert ended.returncode == 1
-    assert re.fullmatch(r"immich-triton: No answer from http://127.0.0.1:9: [^\n]+\n", ended.stderr)
-
-
 def test_all_known_names_are_listed_on_demand_and_none_is_built(run: Run) -> None:
     rows = json.loads(run("models", "list", "--all", "--json").stdout)
     assert len(rows) > 70
@@ -54,33 +49,83 @@ def test_all_known_names_are_listed_on_demand_and_none_is_built(run: Run) -> Non
 
 
 def test_a_model_is_prepared_listed_and_removed(run: Run, tmp_path: Path) -> None:
-    done = run("models", "prepare", "demo-clip", "--task", "clip")
+    done = run("models", "prepare", "demo-clip")
     assert done.exit_code == 0, done.output
     assert "batches of up to 8" in done.stdout
     assert re.search(
         r"clip .* demo-clip .* visual textual .* visual textual .* main ", run("models", "list").stdout
     )
-    assert run("models", "remove", "demo-clip", "--task", "clip", "--yes").exit_code == 0
+    assert run("models", "remove", "demo-clip", "--yes").exit_code == 0
     assert list((tmp_path / "model_repository").iterdir()) == []
 
 
-def test_a_name_that_nobody_knows_is_refused(run: Run) -> None:
-    done = run("models", "pull", "nonsense")
+@pytest.mark.parametrize("command", ["pull", "prepare", "verify", "remove"])
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("ViT-B-32__opena", "There is no model 'ViT-B-32__opena'. Did you mean ViT-B-32__openai or "),
+        ("nonsense", "`[^`]+ models list --all` names those that there are"),
+        ("...", "name is empty"),
+    ],
+)
+def test_a_name_that_nobody_knows_is_refused_with_near_ones(
+    run: Run, command: str, name: str, words: str
+) -> None:
+    done = run("models", command, name)
     assert isinstance(done.exception, SetupError)
-    assert "--task" in str(done.exception)
+    assert re.search(words, str(done.exception))
 
 
-def test_a_model_that_was_not_fetched_cannot_be_verified(run: Run) -> None:
-    assert run("models", "verify", "ViT-B-32__openai").exit_code == 1
+@pytest.mark.parametrize("command", ["verify", "remove"])
+def test_a_model_that_is_not_here_is_told(run: Run, tmp_path: Path, command: str) -> None:
+    done = run("models", command, "ViT-B-32__openai")
+    assert str(done.exception).startswith("ViT-B-32__openai is not ")
+    assert list(tmp_path.iterdir()) == []
 
 
-def test_the_doctor_names_what_to_do(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("IMMICH_TRITON_URL", "http://127.0.0.1:9")
-    done = run("doctor", "--json")
-    findings = {finding["subject"]: finding for finding in json.loads(done.stdout)}
-    assert done.exit_code == 1
-    assert findings["Python"]["good"]
-    assert "cannot be reached" in findings["Triton"]["message"]
+def test_a_model_that_is_listed_needs_no_task_and_one_of_two_tasks_does(run: Run, tmp_path: Path) -> None:
+    for task in ("clip", "ocr"):
+        graph = tmp_path / f"models/{task}/own/{'visual' if task == 'clip' else 'detection'}/model.onnx"
+        graph.parent.mkdir(parents=True)
+        graph.write_bytes(b"graph")
+        done = run("models", "verify", "own")
+        if task == "clip":
+            assert "unknown  clip/own/visual/model.onnx" in done.stdout
+    assert str(done.exception) == "own is a model for clip and for ocr: say which, as in --task clip."
+
+
+def ended(*arguments: str, **variables: str) -> tuple[int, str]:
+    """How the program ends, and the last that it says."""
+    command = [*WITHOUT_ROOTS_POWERS, sys.executable, "-m", "adapter", *arguments]
+    done = subprocess.run(command, env={**os.environ, **variables}, capture_output=True, text=True)
+    assert "Traceback" not in done.stdout + done.stderr
+    return done.returncode, done.stderr.strip().rpartition("\n")[2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ("serve --log-level loud", "A setting is wrong. IMMICH_LOG_LEVEL: there are debug, .* .is 'loud'."),
+        ("serve --triton-url ftp://x", "A setting is wrong. IMMICH_TRITON_URL: is no URL .* .is 'ftp://x'."),
+        ("serve --state {closed}/state", ".*{closed}/state.*"),
+        ("predict --text a --url 127.0.0.1:9", "No answer from http://127.0.0.1:9: Connection refused."),
+        ("models verify buffalo_s", "{closed}/models/.*: Permission denied"),
+        ("models pull buffalo_s", "{closed}/models/.*: Permission denied"),
+        (
+            "models prepare buffalo_s",
+            "user .* may not enter what {closed}/state lies in: choose another folder.",
+        ),
+    ],
+)
+def test_a_fault_ends_a_command_with_one_sentence(tmp_path: Path, arguments: str, sentence: str) -> None:
+    (closed := tmp_path / "closed").mkdir(mode=0)
+    status, said = ended(
+        *arguments.format(closed=closed).split(),
+        MACHINE_LEARNING_CACHE_FOLDER=f"{closed}/models",
+        IMMICH_TRITON_STATE_FOLDER=f"{closed}/state",
+    )
+    assert status == 1
+    assert re.fullmatch("immich-triton: " + sentence.format(closed=closed), said)
 
 
 @pytest.mark.parametrize("wrong", [(), ("--task", "ocr", "--text", "a")])

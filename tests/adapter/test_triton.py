@@ -9,7 +9,6 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from adapter.embedded import free_port
-from adapter.errors import SetupError
 from adapter.triton import (
     HEADER_LENGTH,
     REPOSITORY_KEY_HEADER,
@@ -48,11 +47,6 @@ def test_a_dead_stub_is_named() -> None:
     error = translate(message, 500)
     assert isinstance(error, StubDead)
     assert error.model == "m.visual.preprocess"
-
-
-def test_a_url_without_scheme_is_refused_with_an_example() -> None:
-    with pytest.raises(SetupError, match="http://triton:8000"):
-        Triton("triton:8000", 1)
 
 
 def test_bytes_that_end_in_zeros_survive() -> None:

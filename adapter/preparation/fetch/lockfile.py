@@ -73,6 +73,8 @@ class Lockfile:
 
     def forget(self, folder: str) -> None:
         """Drops the files of a model's folder, such as `clip/ViT-B-32__openai`, and so the commits they came from."""
+        if not any(name.startswith(f"{folder}/") for name in self.read()):
+            return  # the cache folder may be one that is only read
         with self._changing() as locked:
             for name in [name for name in locked if name.startswith(f"{folder}/")]:
                 del locked[name]

@@ -137,9 +137,11 @@ def test_a_model_that_one_refuses_is_told_in_one_sentence(compare: Compare) -> N
 @pytest.mark.parametrize(
     ("url", "words"),
     [
-        ("nas:3003", "is no URL of a service; one looks like http://nas:3003"),
+        ("http://", "'http://' is no URL of a service; one looks like http://nas:3003"),
         ("http://[", "is no URL"),
-        ("http://127.0.0.1:9", "No answer from http://127.0.0.1:9: "),
+        ("ftp://nas", "is no URL"),
+        ("127.0.0.1:9", "No answer from http://127.0.0.1:9: Connection refused."),
+        ("nowhere.invalid", "No answer from http://nowhere.invalid: "),
     ],
 )
 def test_a_wrong_url_is_told_in_one_sentence(url: str, words: str) -> None:

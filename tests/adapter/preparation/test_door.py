@@ -135,8 +135,9 @@ class TestRevisions:
 
 def test_what_is_removed_is_gone_from_both_folders(house: House) -> None:
     house.ensure()
-    gone = house.preparation.remove([PART])
-    assert house.source in gone
+    assert house.source in house.preparation.folders_of([PART])
+    house.preparation.remove([PART])
+    assert not house.preparation.folders_of([PART])
     assert not house.preparation.revisions(PART)
     assert list(house.settings.repository.iterdir()) == []
 

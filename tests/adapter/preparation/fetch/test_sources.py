@@ -53,7 +53,7 @@ def test_a_language_decides_the_recogniser_and_a_size_both(type_name: TypeName, 
     "name",
     [
         *("LATIN__PP-OCRv5_server", "XX__PP-OCRv5_mobile", "foo__bar__PP-OCRv5_mobile", "PP-OCRv4_mobile"),
-        *("LATIN__PP-OCRv6_small", "PP-OCRv6_large", "PP-OCRv6_mobile", "mobile", "my__own"),
+        *("LATIN__PP-OCRv6_small", "PP-OCRv6_large", "PP-OCRv6_mobile", "mobile"),
     ],
 )
 @pytest.mark.parametrize("type_name", [TypeName.DETECTION, TypeName.RECOGNITION])
