@@ -19,6 +19,7 @@ NOT_READ = {
     "BUFR": "it holds measurements",
     "GRIB": "it holds measurements",
     "HDF5": "it holds measurements",
+    "FITS": "it holds measurements",
 }
 """Formats that Pillow knows by their header and that are refused here, with the reason."""
 
@@ -26,6 +27,16 @@ logging.getLogger("PIL").setLevel(logging.CRITICAL)  # it reports what hostile f
 
 Image.init()
 FORMATS = tuple(name for name in Image.ID if name not in NOT_READ)
+
+
+def _read_otherwise(image: Image.Image) -> str | None:
+    """What a picture is, where the Pillow 12 of Immich's releases gives other pixels, or none."""
+    match image.format, image.mode, image.info.get("compression"):
+        case "BMP" | "DIB", _, 2:
+            return "a bitmap of 16 colours with run lengths"
+        case "TIFF", "YCbCr", "raw":
+            return "a TIFF of YCbCr without compression"
+    return None
 
 
 @contextmanager
@@ -47,7 +58,11 @@ def opened(data: bytes, max_pixels: int) -> Iterator[Image.Image]:
     Image.MAX_IMAGE_PIXELS = max_pixels / 2  # type: ignore[assignment]  # Pillow refuses what is over twice of it
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            if kind := _read_otherwise(image):
+                raise InputError(f"This is {kind}, which is not read.")
             yield image
+    except InputError:
+        raise
     except Image.DecompressionBombError as error:
         pixels = re.search(r"\d+", str(error))
         raise InputError(

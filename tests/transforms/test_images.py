@@ -64,6 +64,7 @@ def every_encoding() -> Iterator[tuple[str, bytes]]:
 
 
 ENCODED = dict(every_encoding())
+YCBCR = ENCODED.pop("TIFF-YCbCr")
 assert len(ENCODED) > 140, "modes or formats are missing"
 ONE_OF_EACH = {key.partition("-")[0]: key for key in reversed(ENCODED)} | {
     "JPEG": "JPEG-RGB",
@@ -141,11 +142,21 @@ class TestFaults:
             (b"<svg></svg>", "not a picture"),
             (b"%PDF-1.7\n", "not a picture"),
             (encode(pattern(), "EPS"), "EPS"),
+            (b"SIMPLE  =                    T".ljust(2880), "FITS files are not read"),
             (png(60_000, 60_000), f"3600000000 pixels, over the limit of {LIMIT}"),
         ],
     )
     def test_the_fault_is_said(self, data: bytes, said: str) -> None:
         assert said in fault(data)
+
+    def test_what_the_pillow_of_immichs_releases_reads_otherwise_is_not_read(self) -> None:
+        """Pillow 12 finds the one truncated, and makes other pixels of the other."""
+        assert "TIFF of YCbCr" in fault(YCBCR)
+        header = struct.pack("<IiiHHIIiiII", 40, 2, 1, 1, 4, 2, 4, 0, 0, 16, 0)  # of 4 bits, in run lengths
+        body = header + bytes(64) + b"\2\x10\0\1"
+        assert "bitmap of 16 colours" in fault(
+            struct.pack("<2sIHHI", b"BM", 14 + len(body), 0, 0, 118) + body
+        )
 
     @pytest.mark.parametrize("key", [key for key in ONE_OF_EACH.values() if not key.startswith("PCX")])
     def test_a_truncated_picture_is_refused_or_complete(self, key: str) -> None:
