@@ -117,3 +117,14 @@ def test_the_process_that_answers_immich_loads_no_onnx_and_no_pixels_of_opencv()
     names = "import sys, adapter.server; print(*{name.partition('.')[0] for name in sys.modules})"
     done = subprocess.run([sys.executable, "-c", names], cwd=ROOT, capture_output=True, text=True, check=True)
     assert HEAVY & set(done.stdout.split()) == set()
+
+
+def test_onnx_runtime_writes_no_telemetry(tmp_path: Path) -> None:
+    session = (
+        "import adapter, onnx.parser, onnxruntime\n"
+        'graph = onnx.parser.parse_model(\'<ir_version: 10, opset_import: ["": 17]> g (float[1] x) => (float[1] y) '
+        "{ y = Relu(x) }')\n"
+        "onnxruntime.InferenceSession(graph.SerializeToString())"
+    )
+    subprocess.run([sys.executable, "-c", session], cwd=ROOT, env={"HOME": str(tmp_path)}, check=True)
+    assert list(tmp_path.iterdir()) == []
