@@ -4,11 +4,9 @@ import asyncio
 import logging
 import os
 import re
-import shutil
 import signal
 import socket
 import sys
-import tempfile
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -23,6 +21,7 @@ log = logging.getLogger(__name__)
 server_log = logging.getLogger("triton")
 
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - POSIX shared memory, where Python stubs exchange tensors
+TEMPORARY = "/tmp"  # noqa: S108 - Triton's Python backend makes a folder there, and nowhere else
 MALLOC_ARENAS = "2"
 """Of the C library, in each process: one for each thread, its default, keeps 100 MB more in all."""
 START_TIMEOUT_S = 60.0
@@ -95,17 +94,20 @@ class EmbeddedTriton:
         Raises:
             SetupError: it cannot be started, with the end of its log.
         """
+        if not os.access(TEMPORARY, os.W_OK):
+            raise SetupError(
+                f"{TEMPORARY} cannot be written, as Triton must; in Docker, add --tmpfs {TEMPORARY}"
+            )
         wheel = locate()
         sweep_shared_memory(os.getpid())
-        self._run_folder = Path(tempfile.mkdtemp(prefix="immich-triton-"))
-        assemble_backends(wheel, self._run_folder / "backends")
+        assemble_backends(wheel)
         self._command = self._command_line(wheel)
         await self._spawn(wheel)
         await self._wait_until_ready()
         self._supervisor = asyncio.create_task(self._supervise(wheel))
 
     async def stop(self) -> None:
-        """Ends the server; leaves no process, no shared memory and no folder behind."""
+        """Ends the server; leaves no process and no shared memory behind."""
         await asyncio.sleep(0.05)  # the client's connections close: Triton looks for them once a second
         if self._supervisor:
             self._supervisor.cancel()
@@ -113,7 +115,6 @@ class EmbeddedTriton:
                 await self._supervisor
         await self._end_process()
         sweep_shared_memory(os.getpid())
-        shutil.rmtree(self._run_folder, ignore_errors=True)
 
     def _command_line(self, wheel: Wheel) -> list[str]:
         prefix = shared_memory_prefix(os.getpid())
@@ -121,7 +122,7 @@ class EmbeddedTriton:
             *("setpriv", "--pdeathsig", "TERM"),  # not left running when this process is killed
             str(wheel.server),
             f"--model-repository={self._repository}",
-            f"--backend-directory={self._run_folder / 'backends'}",
+            f"--backend-directory={wheel.backends}",
             f"--backend-config=python,shm-region-prefix-name={prefix}",
             "--model-control-mode=explicit",
             "--disable-auto-complete-config",

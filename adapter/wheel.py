@@ -1,7 +1,6 @@
 """Where Triton lies on this host: the PyPI wheel `nvidia-pytriton`, whose files are used and whose package is not."""
 
 import importlib.util
-import shutil
 import sys
 import sysconfig
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ class Wheel:
     """Where the parts of Triton lie on this host."""
 
     server: Path
-    python_backend: Path
+    backends: Path
     stub: Path
     libraries: tuple[Path, ...]
 
@@ -49,7 +48,7 @@ def locate() -> Wheel:
         )
     return Wheel(
         server=triton / "bin" / "tritonserver",
-        python_backend=triton / "backends" / "python",
+        backends=triton / "backends",
         stub=stub,
         libraries=(package.parent / "nvidia_pytriton.libs", find_libpython().parent),
     )
@@ -77,12 +76,18 @@ def _python_version() -> str:
     return f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
-def assemble_backends(wheel: Wheel, folder: Path) -> None:
-    """Triton replaces its whole backend folder by the one it is given: the wheel's Python backend and ours."""
-    shutil.copytree(wheel.python_backend, folder / "python")
-    stub = folder / "python" / wheel.stub.name
-    shutil.copy2(wheel.stub, stub)
-    stub.chmod(0o755)
-    for backend in BACKENDS.iterdir():
-        if (backend / "model.py").exists():
-            shutil.copytree(backend, folder / backend.name, ignore=shutil.ignore_patterns("__pycache__"))
+def assemble_backends(wheel: Wheel) -> None:
+    """Completes the wheel's backend folder, which Triton takes as a whole: the stub for this Python, and our backends.
+
+    Raises:
+        SetupError: something is missing there, and the folder cannot be written.
+    """
+    targets = {wheel.backends / "python" / wheel.stub.name: wheel.stub}
+    targets |= {wheel.backends / model.parent.name: model.parent for model in BACKENDS.glob("*/model.py")}
+    try:
+        for link, target in targets.items():
+            if not (link.exists() and link.samefile(target)):
+                link.unlink(missing_ok=True)
+                link.symlink_to(target)
+    except OSError as error:
+        raise SetupError(f"Triton's backends cannot be put in place, run scripts/setup: {error}") from error

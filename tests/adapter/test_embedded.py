@@ -1,5 +1,6 @@
 """The parts of the embedded Triton that need no Triton."""
 
+import asyncio
 import logging
 import os
 import socket
@@ -67,6 +68,33 @@ def test_a_missing_triton_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(SetupError, match=r"immich-triton\[embedded\]"):
         wheel.locate()
+
+
+def test_the_wheels_backend_folder_is_completed_and_mended(tmp_path: Path) -> None:
+    stub = tmp_path / "stubs" / "stub"
+    (tmp_path / "backends" / "python").mkdir(parents=True)
+    (tmp_path / "backends" / "onnxruntime").symlink_to(tmp_path / "another-checkout")
+    stub.parent.mkdir()
+    stub.touch()
+    found = wheel.Wheel(server=stub, backends=tmp_path / "backends", stub=stub, libraries=())
+    for _ in range(2):
+        wheel.assemble_backends(found)
+        assert (found.backends / "python" / "stub").samefile(stub)
+        assert (found.backends / "onnxruntime" / "model.py").samefile(wheel.BACKENDS / "onnxruntime/model.py")
+
+
+def test_a_backend_folder_that_cannot_be_completed_is_named(tmp_path: Path) -> None:
+    found = wheel.Wheel(server=tmp_path, backends=tmp_path / "missing", stub=tmp_path / "stub", libraries=())
+    with pytest.raises(SetupError, match=r"scripts/setup: .*missing/python/stub"):
+        wheel.assemble_backends(found)
+
+
+def test_a_read_only_tmp_is_named_with_dockers_option(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedded, "TEMPORARY", str(tmp_path / "missing"))
+    with pytest.raises(SetupError, match="--tmpfs"):
+        asyncio.run(embedded.EmbeddedTriton(tmp_path, {}).start())
 
 
 def test_a_busy_port_is_named() -> None:

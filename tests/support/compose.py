@@ -1,4 +1,4 @@
-"""The stack of docker-compose.yml, under a project name and on a port of its own; speaks to it as Immich does."""
+"""The image, alone or as the stack of docker-compose.yml, with a name and a port of its own; asked as Immich asks."""
 
 import json
 import os
@@ -6,7 +6,7 @@ import subprocess
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import httpx
 
@@ -16,8 +16,6 @@ from tests.support.load import Load
 ROOT = Path(__file__).resolve().parents[2]
 BUILD_TIMEOUT_S = 1800
 START_TIMEOUT_S = 180
-DOCKER_INIT = {"C /usr", "C /usr/sbin", "A /usr/sbin/docker-init"}
-"""Where Docker mounts its own init, because of `init: true`: in every such container, written by no process of it."""
 
 
 def compose_command() -> list[str] | str:
@@ -33,61 +31,31 @@ def compose_command() -> list[str] | str:
     return "no Docker engine answers here"
 
 
-class Stack:
-    """One project; `down` it at the end, in any case."""
+class Engine:
+    """What a test asks of Docker, and of the service that Docker runs."""
 
-    def __init__(self, compose: list[str], folder: Path, variables: Mapping[str, str]) -> None:
-        self.project = f"immich-triton-test-{os.getpid()}"
+    def __init__(self) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        chosen = {
-            "COMPOSE_PROFILES": "cpu",
-            "ADAPTER_BIND": "127.0.0.1",
-            "ADAPTER_PORT": str(self.port),
-            "ADAPTER_IMAGE": "immich-triton-test-adapter",
-            "TRITON_CPU_IMAGE": "immich-triton-test-cpu",
-            "HF_HUB_OFFLINE": "1",
-            **variables,
-        }
-        file = folder / "test.env"  # instead of the user's own .env
-        file.write_text("".join(f"{name}={value}\n" for name, value in chosen.items()))
-        self._compose = [*compose, "--env-file", str(file), "-p", self.project]
         self._environment = {
             name: value
             for name, value in os.environ.items()
             if name in ("PATH", "HOME", "DOCKER_HOST", "DOCKER_CONFIG")
         }
 
-    def compose(self, *arguments: str) -> str:
-        return _run([*self._compose, *arguments], self._environment)
-
     def docker(self, *arguments: str) -> str:
         return _run(["docker", *arguments], self._environment)
 
-    def container(self, service: str) -> str:
-        """The id of a service's container: `triton-cpu` or `adapter-cpu`."""
-        return self.compose("ps", "-q", service).strip()
+    def run_in(self, container: str, script: str) -> str:
+        """What a shell script prints in a container."""
+        return self.docker("exec", container, "bash", "-c", script)
 
-    def inside(self, service: str, script: str) -> str:
-        """What a shell script prints in a service's container."""
-        return self.docker("exec", self.container(service), "bash", "-c", script)
-
-    def up(self) -> None:
-        """Starts everything, and waits until Docker says that the adapter is healthy."""
-        self.compose("up", "-d", "--no-build")
-        self.wait_for_health("adapter-cpu")
-
-    def wait_for_health(self, service: str) -> None:
+    def wait_until_healthy(self, container: str) -> None:
         end = time.monotonic() + START_TIMEOUT_S
-        while (health := self._health(service)) != "healthy":
-            assert time.monotonic() < end, f"{service} is {health}:\n{self.compose('logs', '--tail', '50')}"
+        asked = ("inspect", "-f", "{{.State.Health.Status}}", container)
+        while (health := self.docker(*asked).strip()) != "healthy":
+            assert time.monotonic() < end, f"{health}:\n{self.docker('logs', '--tail', '50', container)}"
             time.sleep(0.2)
-
-    def leftovers(self) -> list[str]:
-        """Ids of this project's containers, volumes and networks."""
-        label = f"label=com.docker.compose.project={self.project}"
-        kinds = (("ps", "-aq"), ("volume", "ls", "-q"), ("network", "ls", "-q"))
-        return [line for kind in kinds for line in self.docker(*kind, "--filter", label).split()]
 
     def clip(self, model: str, **body: Any) -> httpx.Response:
         """`POST /predict` for a picture (`image=`) or a text (`text=`)."""
@@ -97,6 +65,74 @@ class Stack:
             files = {"image": ("blob", body["image"])}
             return httpx.post(f"{self.url}/predict", data=data, files=files, timeout=300)
         return httpx.post(f"{self.url}/predict", data={**data, **body}, files={"": ("", b"")}, timeout=300)
+
+
+class Alone(Engine):
+    """One container of an image, with a port and a volume: a context manager, which leaves neither behind."""
+
+    def __init__(self, image: str, name: str, user: str) -> None:
+        super().__init__()
+        self.image, self.name, self.user = image, name, user
+
+    def __enter__(self) -> Self:
+        options = (
+            f"--user {self.user} --read-only --tmpfs /tmp --shm-size 512m --cap-drop ALL "
+            f"--security-opt no-new-privileges -v {self.name}:/cache -p 127.0.0.1:{self.port}:3003 "
+            f"-e HF_HUB_OFFLINE=1"
+        )
+        self.docker("run", "-d", "--name", self.name, *options.split(), self.image)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.docker("rm", "-f", self.name)
+        self.docker("volume", "rm", self.name)
+
+    def inside(self, script: str) -> str:
+        return self.run_in(self.name, script)
+
+
+class Stack(Engine):
+    """One project; `down` it at the end, in any case."""
+
+    def __init__(self, compose: list[str], folder: Path, variables: Mapping[str, str]) -> None:
+        super().__init__()
+        self.project = f"immich-triton-test-{os.getpid()}"
+        chosen = {
+            "COMPOSE_PROFILES": "cpu",
+            "ADAPTER_BIND": "127.0.0.1",
+            "ADAPTER_PORT": str(self.port),
+            "IMMICH_TRITON_IMAGE": "immich-triton-test",
+            "HF_HUB_OFFLINE": "1",
+            **variables,
+        }
+        file = folder / "test.env"  # instead of the user's own .env
+        file.write_text("".join(f"{name}={value}\n" for name, value in chosen.items()))
+        self._compose = [*compose, "--env-file", str(file), "-p", self.project]
+
+    def compose(self, *arguments: str) -> str:
+        return _run([*self._compose, *arguments], self._environment)
+
+    def container(self, service: str) -> str:
+        """The id of a service's container: `triton-cpu` or `adapter-cpu`."""
+        return self.compose("ps", "-q", service).strip()
+
+    def inside(self, service: str, script: str) -> str:
+        """What a shell script prints in a service's container."""
+        return self.run_in(self.container(service), script)
+
+    def up(self) -> None:
+        """Starts everything, and waits until Docker says that the adapter is healthy."""
+        self.compose("up", "-d", "--no-build")
+        self.wait_for_health("adapter-cpu")
+
+    def wait_for_health(self, service: str) -> None:
+        self.wait_until_healthy(self.container(service))
+
+    def leftovers(self) -> list[str]:
+        """Ids of this project's containers, volumes and networks."""
+        label = f"label=com.docker.compose.project={self.project}"
+        kinds = (("ps", "-aq"), ("volume", "ls", "-q"), ("network", "ls", "-q"))
+        return [line for kind in kinds for line in self.docker(*kind, "--filter", label).split()]
 
     def load(self, model: str, image: bytes) -> Load:
         """Clients that send a picture; what becomes of a request is its status, or all that went wrong."""
@@ -109,10 +145,6 @@ class Stack:
                 return repr(error)
 
         return Load(outcome)
-
-    def _health(self, service: str) -> str:
-        container = self.container(service)
-        return self.docker("inspect", "-f", "{{.State.Health.Status}}", container).strip()
 
 
 def _run(command: list[str], environment: Mapping[str, str]) -> str:
