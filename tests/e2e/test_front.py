@@ -1,7 +1,6 @@
 """HAProxy with the config of deploy/haproxy before hosts that die, leave, come back and join."""
 
 import http.client
-import json
 import re
 import ssl
 import subprocess
@@ -9,6 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -20,7 +20,7 @@ from tests.support.front import FOLDER, Front, Host, hosts, needs_haproxy, until
 pytestmark = needs_haproxy
 
 SEARCH, PREVIEW, LARGEST, TOO_LARGE = 1_000, 500_000, 4_190_000, 6_000_000
-"""Sizes of pictures in bytes; the search is a text."""
+"""Sizes of pictures in bytes. What is so small counts as a search."""
 
 
 @pytest.fixture
@@ -39,10 +39,9 @@ def pair() -> Iterator[tuple[Host, Host]]:
         host.die()
 
 
-def send(url: str, size: int, entries: object = None) -> httpx.Response:
-    """A picture of so many bytes, or a search, as Immich sends it."""
-    form = {"entries": json.dumps(entries or clip_entries("visual"))}
-    return httpx.post(f"{url}/predict", data=form, files={"image": ("blob", b"\xff" * size)}, timeout=60)
+def send(front: Front, size: int, entries: dict[str, Any] | None = None) -> httpx.Response:
+    """A picture of so many bytes."""
+    return front.predict(entries or clip_entries("visual"), image=bytes(size))
 
 
 def test_the_config_is_valid_and_each_host_is_in_both_lists(tmp_path: Path) -> None:
@@ -61,7 +60,7 @@ def test_a_request_whose_host_dies_is_sent_again_to_another(
     tmp_path: Path, pair: tuple[Host, Host], clients: ThreadPoolExecutor, size: int
 ) -> None:
     with Front(tmp_path, hosts([host.address for host in pair])) as front:
-        asked = clients.submit(send, front.url, size)
+        asked = clients.submit(send, front, size)
         until(lambda: pair[0].held + pair[1].held)
         dying, other = pair if pair[0].held else pair[::-1]
         other.answers.set()
@@ -75,7 +74,7 @@ def test_a_body_that_is_too_large_to_be_kept_is_lost_with_its_host(
     tmp_path: Path, pair: tuple[Host, Host], clients: ThreadPoolExecutor
 ) -> None:
     with Front(tmp_path, hosts([pair[0].address])) as front:
-        asked = clients.submit(send, front.url, TOO_LARGE)
+        asked = clients.submit(send, front, TOO_LARGE)
         until(lambda: pair[0].held)
         pair[0].die()
         assert asked.result().status_code == 502
@@ -92,7 +91,7 @@ def test_requests_wait_while_no_host_is_up(
     host.die()
     with Front(tmp_path, hosts([host.address])) as front:
         front.wait_for("photos/a", "DOWN")
-        asked = [clients.submit(send, front.url, size) for _ in range(4)]
+        asked = [clients.submit(send, front, size) for _ in range(4)]
         with pytest.raises(TimeoutError):
             asked[0].result(1)
         host.start()
@@ -103,7 +102,7 @@ def test_what_has_waited_too_long_is_refused_with_a_reason(tmp_path: Path) -> No
     config = (FOLDER / "haproxy.cfg").read_text().replace("retries 280", "retries 1")
     with Front(tmp_path, hosts([Host("a").address]), config) as front:
         front.wait_for("photos/a", "DOWN")
-        answer = send(front.url, PREVIEW)
+        answer = send(front, PREVIEW)
         assert (answer.status_code, answer.json()) == (503, {"detail": "No host was there for 280 s."})
 
 
@@ -113,9 +112,9 @@ def test_searches_pass_photos_that_wait(
     host, _ = pair
     config = (FOLDER / "haproxy.cfg").read_text().replace("maxconn 64", "maxconn 1")
     with Front(tmp_path, hosts([host.address]), config) as front:
-        photos = [clients.submit(send, front.url, PREVIEW) for _ in range(3)]
+        photos = [clients.submit(send, front, PREVIEW) for _ in range(3)]
         until(lambda: host.held)
-        searches = [clients.submit(send, front.url, SEARCH) for _ in range(3)]
+        searches = [clients.submit(send, front, SEARCH) for _ in range(3)]
         until(lambda: host.held == 4)
         assert sum(size > PREVIEW for _, size, _ in host.seen) == 1
         host.answers.set()
@@ -126,13 +125,13 @@ def test_a_host_that_leaves_finishes_what_it_has_and_gets_nothing_more(
     tmp_path: Path, pair: tuple[Host, Host], clients: ThreadPoolExecutor
 ) -> None:
     with Front(tmp_path, hosts([host.address for host in pair])) as front:
-        asked = clients.submit(send, front.url, PREVIEW)
+        asked = clients.submit(send, front, PREVIEW)
         until(lambda: pair[0].held + pair[1].held)
         leaving, staying = pair if pair[0].held else pair[::-1]
         leaving.ready = False
         staying.answers.set()
         front.wait_for(f"photos/{leaving.name}", "DOWN")
-        assert {send(front.url, size).text for size in (SEARCH, PREVIEW) * 2} == {staying.name}
+        assert {send(front, size).text for size in (SEARCH, PREVIEW) * 2} == {staying.name}
         leaving.answers.set()
         assert asked.result().text == leaving.name
 
@@ -142,7 +141,7 @@ def test_a_host_of_three_times_the_weight_has_three_times_as_many_photos(
 ) -> None:
     listed = hosts([f"{pair[0].address} weight 3", f"{pair[1].address} weight 1"])
     with Front(tmp_path, listed) as front:
-        asked = [clients.submit(send, front.url, PREVIEW) for _ in range(8)]
+        asked = [clients.submit(send, front, PREVIEW) for _ in range(8)]
         until(lambda: pair[0].held + pair[1].held == 8)
         assert (pair[0].held, pair[1].held) == (6, 2)
         for host in pair:
@@ -158,7 +157,7 @@ def test_a_backend_that_is_called_after_a_task_takes_its_photos(
     listed = hosts([pair[0].address]) + hosts([pair[1].address], backend="ocr")
     with Front(tmp_path, listed) as front:
         tasks = (clip_entries("visual"), face_entries(), ocr_entries("detection"))
-        assert [send(front.url, PREVIEW, entries).text for entries in tasks] == ["a", "a", "b"]
+        assert [send(front, PREVIEW, entries).text for entries in tasks] == ["a", "a", "b"]
 
 
 def test_a_new_list_is_read_under_load_and_no_request_is_lost(
@@ -170,9 +169,8 @@ def test_a_new_list_is_read_under_load_and_no_request_is_lost(
     answered: list[str] = []
 
     def ask() -> None:
-        with httpx.Client(timeout=60) as client:
-            while "b" not in answered[-100:-50]:
-                answered.append(client.post(f"{front.url}/predict", content=bytes(PREVIEW)).text)
+        while "b" not in answered[-100:-50]:
+            answered.append(send(front, PREVIEW).text)
 
     with Front(tmp_path, hosts([old.address])) as front:
         asking: list[Future[None]] = [clients.submit(ask) for _ in range(4)]
@@ -196,12 +194,12 @@ def test_a_client_that_keeps_its_connection_is_not_cut_off_by_a_reload(
     ):
         client.auto_open = 0
         client.connect()
-        assert ask(client) is None
+        assert asked(client) is None
         front.reload()
-        assert ask(client) == "close"
+        assert asked(client) == "close"
 
 
-def ask(client: http.client.HTTPConnection) -> str | None:
+def asked(client: http.client.HTTPConnection) -> str | None:
     """Whether the answer closes the connection."""
     client.request("POST", "/predict", b"x")
     answer = client.getresponse()
@@ -218,7 +216,7 @@ def test_hosts_are_told_the_clients_address_and_the_log_does_not_know_the_path(
     with Front(tmp_path, hosts([pair[0].address, Host("c").address]), IMMICH_TRITON_TOKEN=token) as front:
         made_up = {"x-forwarded-for": "192.0.2.9"}
         for _ in range(4):
-            assert httpx.post(f"{front.url}/{token}/predict", content=b"x", headers=made_up).text == "a"
+            assert front.client.post(f"/{token}/predict", content=b"x", headers=made_up).text == "a"
     assert pair[0].seen == [(f"/{token}/predict", 1, ["192.0.2.9", "127.0.0.1"])] * 4
     assert token not in front.log.read_text()
 

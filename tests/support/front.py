@@ -17,6 +17,7 @@ import httpx
 import pytest
 
 from adapter.embedded import free_port
+from tests.support.server import Asked
 
 FOLDER = Path(__file__).resolve().parents[2] / "deploy" / "haproxy"
 needs_haproxy = pytest.mark.skipif(
@@ -118,7 +119,7 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
 
-class Front:
+class Front(Asked):
     """HAProxy with our config and a list of hosts; a context manager."""
 
     def __init__(self, folder: Path, listed: str, config: str | None = None, **variables: str) -> None:
@@ -143,10 +144,12 @@ class Front:
         command = ["haproxy", "-W", "-f", str(self._config), "-f", str(self._hosts)]
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(command, env=self._environment, stdout=log, stderr=log)
+        self.client = self.connect(self.url)
         self._wait_until_loaded(1)
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.client.close()
         self._process.terminate()
         self._process.wait(PATIENCE_S)
 

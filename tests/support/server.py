@@ -25,7 +25,32 @@ T = TypeVar("T")
 NewState = Callable[[], Path]
 
 
-class Server:
+class Asked:
+    """What is asked as Immich asks its machine-learning URL."""
+
+    client: httpx.Client
+
+    def predict(
+        self, entries: dict[str, Any], image: bytes | None = None, text: str | None = None
+    ) -> httpx.Response:
+        """`POST /predict`, as Immich sends it."""
+        data = {"entries": json.dumps(entries), **({} if text is None else {"text": text})}
+        files = {"image": ("blob", image)} if image is not None else {"": ("", b"")}
+        return self.client.post("/predict", data=data, files=files)
+
+    def clip(self, name: str, image: bytes | None = None, text: str | None = None) -> NDArray[np.float32]:
+        """The vector of a picture or a text."""
+        kind = "visual" if image is not None else "textual"
+        answer = self.predict({"clip": {kind: {"modelName": name}}}, image, text)
+        assert answer.status_code == 200, answer.text
+        return np.array(json.loads(answer.json()["clip"]), np.float32)
+
+    @staticmethod
+    def connect(url: str) -> httpx.Client:
+        return httpx.Client(base_url=url, timeout=300, limits=httpx.Limits(max_connections=64))
+
+
+class Server(Asked):
     """A service of its own port, state folder and Triton; a context manager.
 
     Args:
@@ -60,13 +85,17 @@ class Server:
         return f"http://127.0.0.1:{self.triton_port}"
 
     def __enter__(self) -> "Server":
+        self.client = self.connect(self.url)
+        self.start()
+        return self
+
+    def start(self) -> None:
+        """Starts the service, which is not there yet or has ended, and waits for it."""
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "adapter", "serve"], env=self._environment, stdout=log, stderr=log
             )
-        self.client = httpx.Client(base_url=self.url, timeout=300, limits=httpx.Limits(max_connections=64))
         self.wait_for_ping()
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.client.close()
@@ -88,21 +117,6 @@ class Server:
                 pass
             time.sleep(0.05)
         raise AssertionError(f"the service did not start:\n{self.log.read_text()}")
-
-    def predict(
-        self, entries: dict[str, Any], image: bytes | None = None, text: str | None = None
-    ) -> httpx.Response:
-        """`POST /predict`, as Immich sends it."""
-        data = {"entries": json.dumps(entries), **({} if text is None else {"text": text})}
-        files = {"image": ("blob", image)} if image is not None else {"": ("", b"")}
-        return self.client.post("/predict", data=data, files=files)
-
-    def clip(self, name: str, image: bytes | None = None, text: str | None = None) -> NDArray[np.float32]:
-        """The vector of a picture or a text."""
-        kind = "visual" if image is not None else "textual"
-        answer = self.predict({"clip": {kind: {"modelName": name}}}, image, text)
-        assert answer.status_code == 200, answer.text
-        return np.array(json.loads(answer.json()["clip"]), np.float32)
 
     def children(self) -> list[psutil.Process]:
         """Triton, and all that it has started."""
