@@ -221,6 +221,18 @@ def test_hosts_are_told_the_clients_address_and_the_log_does_not_know_the_path(
     assert token not in front.log.read_text()
 
 
+def test_the_fronts_metrics_are_those_that_alerts_and_docs_name(tmp_path: Path) -> None:
+    root = FOLDER.parents[1]
+    texts = [(root / name).read_text() for name in ("deploy/monitoring/alerts.yml", "docs/monitoring.md")]
+    named = set(re.findall(r"\bhaproxy_\w+", "".join(texts)))
+    with Front(tmp_path, hosts([Host("a").address])) as front:
+        front.wait_for("photos/a", "DOWN")
+        scrape = httpx.get(f"http://{front.metrics}/metrics").text
+    assert len(named) == 5
+    assert [name for name in named if f'\n{name}{{proxy="photos"' not in scrape] == []
+    assert '\nhaproxy_backend_active_servers{proxy="photos"} 0\n' in scrape
+
+
 def test_https_is_answered_with_the_certificate_that_is_named(
     tmp_path: Path, pair: tuple[Host, Host]
 ) -> None:
