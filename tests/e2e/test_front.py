@@ -59,7 +59,7 @@ def test_the_config_is_valid_and_each_host_is_in_both_lists(tmp_path: Path) -> N
 def test_a_request_whose_host_dies_is_sent_again_to_another(
     tmp_path: Path, pair: tuple[Host, Host], clients: ThreadPoolExecutor, size: int
 ) -> None:
-    with Front(tmp_path, hosts([host.address for host in pair])) as front:
+    with Front(tmp_path, hosts(*(host.address for host in pair))) as front:
         asked = clients.submit(send, front, size)
         until(lambda: pair[0].held + pair[1].held)
         dying, other = pair if pair[0].held else pair[::-1]
@@ -73,7 +73,7 @@ def test_a_request_whose_host_dies_is_sent_again_to_another(
 def test_a_body_that_is_too_large_to_be_kept_is_lost_with_its_host(
     tmp_path: Path, pair: tuple[Host, Host], clients: ThreadPoolExecutor
 ) -> None:
-    with Front(tmp_path, hosts([pair[0].address])) as front:
+    with Front(tmp_path, hosts(pair[0].address)) as front:
         asked = clients.submit(send, front, TOO_LARGE)
         until(lambda: pair[0].held)
         pair[0].die()
@@ -89,7 +89,7 @@ def test_requests_wait_while_no_host_is_up(
     host, _ = pair
     host.answers.set()
     host.die()
-    with Front(tmp_path, hosts([host.address])) as front:
+    with Front(tmp_path, hosts(host.address)) as front:
         front.wait_for("photos/a", "DOWN")
         asked = [clients.submit(send, front, size) for _ in range(4)]
         with pytest.raises(TimeoutError):
@@ -98,9 +98,32 @@ def test_requests_wait_while_no_host_is_up(
         assert [one.result().text for one in asked] == ["a"] * 4
 
 
+@pytest.mark.parametrize("number", [1, 2])
+@pytest.mark.parametrize("size", [SEARCH, PREVIEW])
+def test_requests_wait_when_all_hosts_die_in_the_middle_of_their_work(
+    tmp_path: Path, pair: tuple[Host, Host], clients: ThreadPoolExecutor, size: int, number: int
+) -> None:
+    up = pair[:number]
+    with Front(tmp_path, hosts(*(host.address for host in up))) as front:
+        for host in up:
+            host.answers.set()
+        assert [send(front, size).status_code for _ in range(4)] == [200] * 4
+        for host in up:
+            host.answers.clear()
+        asked = [clients.submit(send, front, size) for _ in range(8)]
+        until(lambda: sum(host.held for host in up) == 8)
+        for host in up:
+            host.die()
+            host.answers.set()
+        front.wait_for("searches/a", "DOWN")
+        for host in up:
+            host.start()
+        assert [one.result().status_code for one in asked] == [200] * 8
+
+
 def test_what_has_waited_too_long_is_refused_with_a_reason(tmp_path: Path) -> None:
     config = (FOLDER / "haproxy.cfg").read_text().replace("retries 280", "retries 1")
-    with Front(tmp_path, hosts([Host("a").address]), config) as front:
+    with Front(tmp_path, hosts(Host("a").address), config) as front:
         front.wait_for("photos/a", "DOWN")
         answer = send(front, PREVIEW)
         assert (answer.status_code, answer.json()) == (503, {"detail": "No host was there for 280 s."})
@@ -111,7 +134,7 @@ def test_searches_pass_photos_that_wait(
 ) -> None:
     host, _ = pair
     config = (FOLDER / "haproxy.cfg").read_text().replace("maxconn 64", "maxconn 1")
-    with Front(tmp_path, hosts([host.address]), config) as front:
+    with Front(tmp_path, hosts(host.address), config) as front:
         photos = [clients.submit(send, front, PREVIEW) for _ in range(3)]
         until(lambda: host.held)
         searches = [clients.submit(send, front, SEARCH) for _ in range(3)]
@@ -124,7 +147,7 @@ def test_searches_pass_photos_that_wait(
 def test_a_host_that_leaves_finishes_what_it_has_and_gets_nothing_more(
     tmp_path: Path, pair: tuple[Host, Host], clients: ThreadPoolExecutor
 ) -> None:
-    with Front(tmp_path, hosts([host.address for host in pair])) as front:
+    with Front(tmp_path, hosts(*(host.address for host in pair))) as front:
         asked = clients.submit(send, front, PREVIEW)
         until(lambda: pair[0].held + pair[1].held)
         leaving, staying = pair if pair[0].held else pair[::-1]
@@ -139,7 +162,7 @@ def test_a_host_that_leaves_finishes_what_it_has_and_gets_nothing_more(
 def test_a_host_of_three_times_the_weight_has_three_times_as_many_photos(
     tmp_path: Path, pair: tuple[Host, Host], clients: ThreadPoolExecutor
 ) -> None:
-    listed = hosts([f"{pair[0].address} weight 3", f"{pair[1].address} weight 1"])
+    listed = hosts(f"{pair[0].address} weight 3", f"{pair[1].address} weight 1")
     with Front(tmp_path, listed) as front:
         asked = [clients.submit(send, front, PREVIEW) for _ in range(8)]
         until(lambda: pair[0].held + pair[1].held == 8)
@@ -154,7 +177,7 @@ def test_a_backend_that_is_called_after_a_task_takes_its_photos(
 ) -> None:
     for host in pair:
         host.answers.set()
-    listed = hosts([pair[0].address]) + hosts([pair[1].address], backend="ocr")
+    listed = hosts(pair[0].address) + hosts(pair[1].address, backends=["ocr"])
     with Front(tmp_path, listed) as front:
         tasks = (clip_entries("visual"), face_entries(), ocr_entries("detection"))
         assert [send(front, PREVIEW, entries).text for entries in tasks] == ["a", "a", "b"]
@@ -172,12 +195,12 @@ def test_a_new_list_is_read_under_load_and_no_request_is_lost(
         while "b" not in answered[-100:-50]:
             answered.append(send(front, PREVIEW).text)
 
-    with Front(tmp_path, hosts([old.address])) as front:
+    with Front(tmp_path, hosts(old.address)) as front:
         asking: list[Future[None]] = [clients.submit(ask) for _ in range(4)]
         for address in (old.address, old.address, new.address):
             seen = len(answered)
             until(lambda seen=seen: len(answered) > seen + 20)  # type: ignore[misc]
-            front.list(hosts([address]))
+            front.list(hosts(address))
             front.reload()
         for one in asking:
             one.result()
@@ -189,7 +212,7 @@ def test_a_client_that_keeps_its_connection_is_not_cut_off_by_a_reload(
 ) -> None:
     pair[0].answers.set()
     with (
-        Front(tmp_path, hosts([pair[0].address])) as front,
+        Front(tmp_path, hosts(pair[0].address)) as front,
         closing(http.client.HTTPConnection(front.origin)) as client,
     ):
         client.auto_open = 0
@@ -213,7 +236,7 @@ def test_hosts_are_told_the_clients_address_and_the_log_does_not_know_the_path(
     for host in pair:
         host.answers.set()
     token = "0123456789abcdef-secret_path"
-    with Front(tmp_path, hosts([pair[0].address, Host("c").address]), IMMICH_TRITON_TOKEN=token) as front:
+    with Front(tmp_path, hosts(pair[0].address, Host("c").address), IMMICH_TRITON_TOKEN=token) as front:
         made_up = {"x-forwarded-for": "192.0.2.9"}
         for _ in range(4):
             assert front.client.post(f"/{token}/predict", content=b"x", headers=made_up).text == "a"
@@ -225,7 +248,7 @@ def test_the_fronts_metrics_are_those_that_alerts_and_docs_name(tmp_path: Path) 
     root = FOLDER.parents[1]
     texts = [(root / name).read_text() for name in ("deploy/monitoring/alerts.yml", "docs/monitoring.md")]
     named = set(re.findall(r"\bhaproxy_\w+", "".join(texts)))
-    with Front(tmp_path, hosts([Host("a").address])) as front:
+    with Front(tmp_path, hosts(Host("a").address)) as front:
         front.wait_for("photos/a", "DOWN")
         scrape = httpx.get(f"http://{front.metrics}/metrics").text
     assert len(named) == 5
@@ -240,7 +263,7 @@ def test_https_is_answered_with_the_certificate_that_is_named(
     certificate, key = make_certificate(tmp_path, "front")
     both = tmp_path / "both.pem"
     both.write_text(certificate.read_text() + key.read_text())
-    with Front(tmp_path, hosts([pair[0].address]), FRONT_CERTIFICATE=str(both)) as front:
+    with Front(tmp_path, hosts(pair[0].address), FRONT_CERTIFICATE=str(both)) as front:
         trusting = ssl.create_default_context(cafile=certificate)
         answer = httpx.post(f"https://{front.origin}/predict", content=b"x", verify=trusting)
         assert answer.text == "a"

@@ -55,7 +55,7 @@ def asking(service: Asked) -> list[Callable[[], str]]:
 def test_no_request_fails_when_hosts_end_and_come_back_in_turn(
     pair: list[Server], tmp_path: Path, end: signal.Signals
 ) -> None:
-    listed = hosts([f"127.0.0.1:{server.port}" for server in pair])
+    listed = hosts(*(f"127.0.0.1:{server.port}" for server in pair))
     with Front(tmp_path, listed) as front, Load(*asking(front)) as load:
         for name, server in zip("ab", pair, strict=True):
             load.wait_for_answers(50)
@@ -76,7 +76,7 @@ def test_the_secret_path_and_the_clients_own_address_hold_through_the_front(
         "IMMICH_TRITON_ALLOWED_NETWORKS": "127.0.0.1, 127.0.0.2",  # the front itself, for its checks; a client
     }
     with Guarded(new_state(), None, IMMICH_TRITON_TOKEN=TOKEN, **networks) as server:
-        listed = hosts([f"127.0.0.1:{server.port}"])
+        listed = hosts(f"127.0.0.1:{server.port}")
         with Front(tmp_path, listed, IMMICH_TRITON_TOKEN=TOKEN) as front:
             front.wait_for("photos/a", "UP")
             assert status(front, f"/{TOKEN}/", "127.0.0.2") == 200

@@ -33,16 +33,13 @@ def until(condition: Callable[[], object], patience_s: float = PATIENCE_S) -> No
         time.sleep(0.01)
 
 
-def hosts(photos: Sequence[str], backend: str = "photos") -> str:
-    """A list of hosts for photos and searches: `address`, or more of HAProxy's words after it."""
-    names = "abcdefgh"[: len(photos)]
-    checked = [f"server {name} {words}" for name, words in zip(names, photos, strict=True)]
-    tracked = [
-        f"server {name} {words} track {backend}/{name}" for name, words in zip(names, photos, strict=True)
-    ]
-    nobody = "server nobody 127.0.0.1:1 backup"
-    searches = ["backend searches from searches", *tracked, nobody] if backend == "photos" else []
-    return "\n".join([f"backend {backend} from photos", *checked, f"{nobody} no-check", *searches, ""])
+def hosts(*servers: str, backends: Sequence[str] = ("photos", "searches")) -> str:
+    """A list of hosts, `a`, `b` and so on: the address of each, or more of HAProxy's words after it."""
+    lines = [f"server {name} {words}" for name, words in zip("abcdefgh", servers, strict=False)]
+    lines.append("server nobody 127.0.0.1:1 backup no-check\n")
+    made_from = {"searches": "searches"}
+    heads = [f"backend {name} from {made_from.get(name, 'photos')}" for name in backends]
+    return "\n".join(line for head in heads for line in (head, *lines))
 
 
 class Host:
