@@ -1,5 +1,6 @@
 """The way in: the routes, and how errors become answers."""
 
+import itertools
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -25,12 +26,16 @@ TASKS: dict[TaskName, Task] = {
     TaskName.FACES: faces.answer,
     TaskName.OCR: ocr.answer,
 }
+ANSWERS_A_CONNECTION = 97
+"""One answer of so many closes its connection: a busy client then connects anew, perhaps to another host behind the
+same name. A prime, so that connections in turn are all closed at times."""
 
 
 def create_app(service: Service) -> FastAPI:
     """The application over a service that is open."""
     app = FastAPI(title="immich-triton", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.service = service
+    app.state.answers = itertools.count(1)
     app.add_api_route("/", root, methods=["GET"])
     app.add_api_route("/ping", ping, methods=["GET"])
     app.add_route("/predict", predict, methods=["POST"])  # Starlette's: FastAPI's own steps are not needed
@@ -83,7 +88,12 @@ async def predict(request: Request) -> Response:
         }
         account.progress.enter(Stage.ENCODE)
         body = answer_body(answers)
-    return Response(orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY), media_type="application/json")
+    last = next(request.app.state.answers) % ANSWERS_A_CONNECTION == 0
+    return Response(
+        orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY),
+        headers={"Connection": "close"} if last else None,
+        media_type="application/json",
+    )
 
 
 async def _answer_all(service: Service, entries: Entries, payload: Payload) -> dict[TaskName, Answer]:

@@ -3,13 +3,14 @@
 import json
 import logging
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, cast
 
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from adapter.app import create_app
+from adapter.app import ANSWERS_A_CONNECTION, create_app
 from adapter.errors import BadInput, ModelUnavailable
 from adapter.faults import Faults
 from adapter.requests import BUG
@@ -59,6 +60,14 @@ def test_a_text_goes_to_the_text_model_with_its_language(client: TestClient, eng
     part, inputs = engine.asked[0]
     assert str(part) == "m (clip textual)"
     assert (inputs["text"][0, 0], inputs["language"][0, 0]) == (b"ein Hund", b"de")
+
+
+def test_now_and_then_an_answer_closes_its_connection_so_that_a_client_meets_other_hosts(
+    client: TestClient,
+) -> None:
+    ask = partial(client.post, "/predict", data={"entries": TEXTUAL, "text": "dog"})
+    closed = ["close" in ask().headers.get("connection", "") for _ in range(2 * ANSWERS_A_CONNECTION)]
+    assert closed == 2 * [*(ANSWERS_A_CONNECTION - 1) * [False], True]
 
 
 def test_a_large_picture_stays_in_memory(
