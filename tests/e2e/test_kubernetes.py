@@ -186,16 +186,23 @@ def test_what_a_pod_holds_is_answered_before_it_ends_and_triton_ends_last(render
     assert rendered.triton["restartPolicy"] == "Always", "a sidecar is stopped after the others"
 
 
-@pytest.mark.parametrize(("name", "gpus"), [("cpu", 0), ("gpu", 1), ("mine", 1)])
-def test_triton_alone_has_the_gpu_and_runs_the_image_for_it(folder: Path, name: str, gpus: int) -> None:
+@pytest.mark.parametrize(
+    ("name", "gpus", "image"),
+    [
+        ("cpu", 0, "immich-triton:release"),
+        ("gpu", 1, "immich-triton:release-gpu"),
+        ("mine", 1, "ghcr.io/owner/immich-triton:0.2.0-gpu"),
+    ],
+)
+def test_triton_alone_has_the_gpu_and_both_run_the_image_for_it(
+    folder: Path, name: str, gpus: int, image: str
+) -> None:
     rendered = Rendered(folder / name)
-    limits = [
-        each["resources"]["limits"].get("nvidia.com/gpu", "0") for each in (rendered.triton, rendered.adapter)
-    ]
+    containers = (rendered.triton, rendered.adapter)
+    assert [each["image"] for each in containers] == [image, image]
+    limits = [each["resources"]["limits"].get("nvidia.com/gpu", "0") for each in containers]
     assert limits == [str(gpus), "0"]
     assert rendered.variables["IMMICH_TRITON_DEVICE"] == ("gpu" if gpus else "cpu")
-    assert rendered.triton["image"] == rendered.adapter["image"]
-    assert rendered.triton["image"].endswith("-gpu" if gpus else "-cpu")
 
 
 def test_prometheus_finds_both_metrics_under_the_names_of_the_alerts(mine: Rendered) -> None:
