@@ -21,6 +21,8 @@ PAGE = (ROOT / "docs" / "kubernetes.md").read_text()
 (OWN,) = re.findall(r"```yaml\n# mine/kustomization.yaml\n(.*?)```", PAGE, re.DOTALL)
 """The kustomization of one's own that the page shows: on GPUs, with both components."""
 OLDEST, NEWEST = "1.29.0", kubernetes_validate.latest_version()
+LAST_ANSWERS_S = 10
+"""What docs/settings.md says that whoever stops the service must wait besides."""
 TRITON_EXIT_S = 10
 """`--exit-timeout-secs`, as docker/ starts it."""
 LABELS = {"app.kubernetes.io/name": "immich-triton"}
@@ -179,10 +181,10 @@ def test_who_waits_for_models_gets_no_requests_and_is_not_killed(rendered: Rende
 
 
 def test_what_a_pod_holds_is_answered_before_it_ends_and_triton_ends_last(rendered: Rendered) -> None:
-    command, pause_s = rendered.adapter["lifecycle"]["preStop"]["exec"]["command"]
-    assert command == "sleep"
-    needed_s = float(pause_s) + Settings.model_fields["deadline_s"].default + TRITON_EXIT_S
-    assert rendered.pod["spec"]["terminationGracePeriodSeconds"] > needed_s
+    settings = Settings.model_validate(rendered.variables)
+    assert settings.stop_grace_s >= settings.deadline_s
+    needed_s = settings.stop_notice_s + settings.stop_grace_s + LAST_ANSWERS_S + TRITON_EXIT_S
+    assert rendered.pod["spec"]["terminationGracePeriodSeconds"] >= needed_s
     assert rendered.triton["restartPolicy"] == "Always", "a sidecar is stopped after the others"
 
 
