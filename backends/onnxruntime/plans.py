@@ -1,4 +1,4 @@
-"""How a GPU runs a batch: in runs of few shapes, one after the other, each by a session that sees no other shape.
+"""How a GPU runs a batch: in runs of few shapes, two at a time, each by a session that sees no other shape.
 
 A convolution keeps the plan of one shape only: a session that is fed shapes in turn makes a new one each time, which
 takes 30 to 60 times as long as the run. A transformer needs no such plans; its one session takes any batch.
@@ -8,11 +8,15 @@ import gc
 import os
 import re
 from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor, wait
+from threading import Lock, Semaphore
 
 import triton_python_backend_utils as pb_utils
 
 from backends.onnxruntime import batches
 
+AT_A_TIME = 2
+"""Runs: while one waits for the GPU, the other copies its tensors and starts its kernels."""
 MOST_SESSIONS = 96
 ATTEMPTS_ALONE = 3
 """Of a run that does not fit when no other session is left: after the second the arena has given back what is free."""
@@ -42,6 +46,9 @@ class Plans:
         self._sizes, self._most_rows = sizes, most_rows
         self._limits = {}  # of rows, where a run of more did not fit
         self._sessions = OrderedDict()  # the one used last comes last
+        self._threads, self._room = ThreadPoolExecutor(AT_A_TIME), Semaphore(AT_A_TIME)
+        self._opening, self._alone = Lock(), Lock()
+        self._side_by_side = True  # until the memory did not suffice
 
     def run(self, feeds):
         """The outputs of each feed, in order.
@@ -49,7 +56,11 @@ class Plans:
         Raises:
             OutOfMemory: a single row is too much.
         """
-        return [self._run_feed(feed) if self._most_rows else self._run_once(feed) for feed in feeds]
+        if not self._most_rows:
+            return [self._run_once(feed) for feed in feeds]
+        cut = [batches.cut(feed, max(self._sizes, default=self._most_rows)) for feed in feeds]
+        answers = iter(self._run_feeds([part for parts in cut for part in parts]))
+        return [_together([next(answers) for _ in parts]) for parts in cut]
 
     def warm(self, feeds):
         """Makes the plans for feeds ahead of the first request, as far as the memory goes. Returns how many.
@@ -69,6 +80,14 @@ class Plans:
                 return number
         return len(feeds)
 
+    def _run_feeds(self, feeds):
+        """The outputs of feeds of one run each, or of a few where they do not fit."""
+        if len(feeds) == 1 or not self._side_by_side:
+            return [self._run_feed(feed) for feed in feeds]
+        running = [self._threads.submit(self._run_feed, feed) for feed in feeds]
+        wait(running)  # all of them, whatever comes of one: they read what the requests hold
+        return [one.result() for one in running]
+
     def _run_feed(self, feed):
         shape, count, outputs = batches.item_shapes(feed), batches.rows(feed), []
         start = 0
@@ -83,7 +102,7 @@ class Plans:
                 continue
             outputs.append([output[:taken] for output in answer])
             start += taken
-        return [batches.concatenate(column) for column in zip(*outputs, strict=True)]
+        return _together(outputs)
 
     def _next_piece(self, shape, count):
         limit = self._limits.get(shape, self._most_rows)
@@ -92,23 +111,42 @@ class Plans:
         return batches.pieces(count, [size for size in self._sizes if size <= limit] or [1])[0]
 
     def _run_once(self, feed):
+        """The outputs of a run; where the memory does not suffice beside another, of one alone."""
+        with self._room:
+            try:
+                return self._run(feed)
+            except OutOfMemory:
+                self._side_by_side = False
+        with self._alone, self._room, self._room:
+            return self._run_alone(feed)
+
+    def _run_alone(self, feed):
         """The outputs of a run. Where memory does not suffice, sessions of other shapes are closed for it."""
         attempts, options = ATTEMPTS_ALONE, None
         while True:
             try:
-                return self._session(feed).run(self._outputs, feed, options)
-            except Exception as error:
+                return self._run(feed, options)
+            except OutOfMemory as error:
                 failure = str(error)
-                if not _TOO_LITTLE_MEMORY.search(failure):
-                    if _DEVICE_LOST.search(failure):
-                        _end_process(failure)
-                    raise
             options = self._giving_back
             if not self._close_least_used(self._key(feed)):
                 attempts -= 1
                 if not attempts:
                     self._close(self._key(feed))
                     raise OutOfMemory(failure)
+
+    def _run(self, feed, options=None):
+        try:
+            with self._opening:
+                session = self._session(feed)
+            return session.run(self._outputs, feed, options)
+        except Exception as error:
+            failure = str(error)
+            if _TOO_LITTLE_MEMORY.search(failure):
+                raise OutOfMemory(failure) from None
+            if _DEVICE_LOST.search(failure):
+                _end_process(failure)
+            raise
 
     def _session(self, feed):
         key = self._key(feed)
@@ -132,6 +170,11 @@ class Plans:
     def _close(self, key):
         self._sessions.pop(key, None)
         gc.collect()  # the failure's traceback may hold it
+
+
+def _together(parts):
+    """The outputs of several runs as those of one."""
+    return [batches.concatenate(column) for column in zip(*parts, strict=True)]
 
 
 def _end_process(error):
