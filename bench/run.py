@@ -7,6 +7,7 @@ from rich.console import Console, Group
 from rich.table import Table
 
 from adapter import settings
+from adapter.compare import processes
 from adapter.compare.client import connect
 from adapter.compare.comparison import Comparison, Plan, compare
 from adapter.compare.load import Loops
@@ -15,7 +16,6 @@ from adapter.compare.workload import Kind, Workload
 from adapter.protocol import Part, parse_entries
 from bench import standins
 from bench.inprocess import InProcess, read_configs
-from bench.processes import memory_mb
 from demo import child_service
 
 SEARCH: Loops = {Kind.PICTURES: 4, Kind.GROUPS: 3, Kind.PAGES: 1, Kind.TEXTS: 1}
@@ -55,10 +55,10 @@ async def measure(plan: Plan) -> Report:
     variables = {**preload(parts), "IMMICH_LOG_LEVEL": "warning"}
     async with child_service.start(variables, START_TIMEOUT_S) as child, connect(child.url) as (served,):
         limit = InProcess(chosen.repository, await read_configs(child.triton_url, parts))
-        at_rest = memory_mb(child.url)
+        at_rest = processes.memory_mb(child.url)
         with progress(plan.steps) as done:
             found = await compare(served, limit, plan, done)
-        return Report(found, at_rest, memory_mb(child.url))
+        return Report(found, at_rest, processes.memory_mb(child.url))
 
 
 def parts_of(workload: Workload) -> list[Part]:

@@ -33,14 +33,14 @@ class Speed:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What was found. `memory_mb` is ours and theirs, None where it cannot be seen."""
+    """What was found. `memory_mb` is ours and theirs, 0 where it cannot be seen."""
 
     ours: str
     theirs: str
     answers: Sequence[Answers]
     verdicts: Sequence[Verdict]
     speeds: Sequence[Speed]
-    memory_mb: Sequence[float | None]
+    memory_mb: Sequence[float]
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ async def compare(ours: Side, theirs: Side, plan: Plan, done: Done) -> Compariso
         for kind, requests in plan.workload.items()
     ]
     speeds = [speed for loops in plan.loads for speed in await _speeds(loops, loads, plan, done)]
-    memory_mb = [processes.memory_mb(side.url) for side in (ours, theirs)]
+    memory_mb = [sum(processes.memory_mb(side.url).values()) for side in (ours, theirs)]
     return Comparison(ours.name, theirs.name, answers, judge(answers), speeds, memory_mb)
 
 

@@ -12,16 +12,17 @@ import asyncio
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import cycle
 from statistics import median
 from typing import Protocol
 
 import numpy as np
 
-from adapter.compare import processes
+from adapter.compare import usage
 from adapter.compare.client import Failed
 from adapter.compare.differences import differ
+from adapter.compare.usage import Usage
 from adapter.compare.workload import Kind, Request, Workload
 
 Loops = Mapping[Kind, int]
@@ -62,6 +63,7 @@ class Round:
 
     windows: Mapping[Kind, Sequence[Answered]]
     cpu_ms: float = 0.0
+    usage: Usage = field(default_factory=Usage)
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,7 @@ class Figures:
     p50_ms: float
     p95_ms: float
     cpu_ms: float | None
+    usage: Usage
     faults: Sequence[str]
 
 
@@ -111,12 +114,12 @@ class Load:
     async def run(self, loops: Loops, duration_s: float) -> Round:
         """What is seen in a window of this duration, at the least."""
         answers: dict[Kind, list[Answered]] = {kind: [] for kind in loops}
-        stop, cpu_s = asyncio.Event(), processes.cpu_s(self._side.url)
+        stop = asyncio.Event()
 
         def windows() -> dict[Kind, Sequence[Answered]]:
             return {kind: window(answers[kind], start, start + duration_s, loops[kind]) for kind in loops}
 
-        async with asyncio.TaskGroup() as group:
+        async with usage.watch(self._side.url) as used, asyncio.TaskGroup() as group:
             for kind, number in loops.items():
                 turns = cycle(self._workload[kind])
                 for _ in range(number):
@@ -126,8 +129,7 @@ class Load:
             await asyncio.sleep(duration_s)
             await _until(lambda: all(windows().values()))
             stop.set()
-        cpu_s = processes.cpu_s(self._side.url) - cpu_s
-        return Round(windows(), cpu_s / sum(map(len, answers.values())) * 1000)
+        return Round(windows(), used.cpu_s / sum(map(len, answers.values())) * 1000, used)
 
     async def _loop(self, turns: Iterator[Request], answers: list[Answered], stop: asyncio.Event) -> None:
         while not stop.is_set():
@@ -177,6 +179,7 @@ def summarize(kind: Kind, rounds: Sequence[Round]) -> Figures:
         p50_ms=p50,
         p95_ms=p95,
         cpu_ms=median(one.cpu_ms for one in rounds) or None,
+        usage=usage.mean([one.usage for one in rounds]),
         faults=list(dict.fromkeys(faults))[:SHOWN_FAULTS],
     )
 

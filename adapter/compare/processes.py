@@ -1,6 +1,8 @@
-"""The processes behind a URL of this host: their memory and their processor time."""
+"""The processes behind a URL of this host, each named by what it does: their memory and their processor time."""
 
+import re
 import socket
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from urllib.parse import urlsplit
 
@@ -8,6 +10,7 @@ import psutil
 
 FORWARDER = "docker-proxy"
 """Listens for a container, but is not it."""
+_INSTANCE = re.compile(r"(?P<model>.+)_\d+_\d+")
 
 
 def find(url: str) -> list[psutil.Process]:
@@ -27,25 +30,42 @@ def find(url: str) -> list[psutil.Process]:
     return []
 
 
-def memory_mb(url: str) -> float | None:
-    """The memory of the service at a URL, all its processes together, in 10^6 bytes; None where it cannot be seen.
+def memory_mb(url: str) -> dict[str, float]:
+    """The memory of the service at a URL, by the names of its processes, in 10^6 bytes.
 
     Each counts with its share (PSS) of what several of them map, so that the shares can be added up.
     """
+    return _by_name(url, lambda process: process.memory_full_info().pss / 1e6)
+
+
+def cpu_s(url: str) -> dict[str, float]:
+    """The processor time that they have taken so far."""
+    return _by_name(url, lambda process: sum(process.cpu_times()[:2]))
+
+
+def name_of(program: str, command_line: Sequence[str]) -> str:
+    """What a process is to the reader: a stub is named by the Triton model that it runs.
+
+    Args:
+        program: the executable's name, which Linux cuts at 15 characters.
+    """
+    if program.startswith("triton_python"):
+        instances = (_INSTANCE.fullmatch(argument) for argument in command_line[1:])
+        return next((found["model"] for found in instances if found), program)
+    return "adapter" if "serve" in command_line else program
+
+
+def _by_name(url: str, measure: Callable[[psutil.Process], float]) -> dict[str, float]:
+    """What is measured of each process; nothing where they cannot be seen."""
+    found: dict[str, float] = {}
     try:
-        return sum(process.memory_full_info().pss for process in find(url)) / 1e6 or None
-    except psutil.Error:
-        return None
-
-
-def cpu_s(url: str) -> float:
-    """The processor time that they have taken so far; 0 where it cannot be seen."""
-    taken = 0.0
-    for process in find(url):
-        with suppress(psutil.Error):
-            times = process.cpu_times()
-            taken += times.user + times.system
-    return taken
+        for process in find(url):
+            with suppress(psutil.NoSuchProcess):
+                name = name_of(process.name(), process.cmdline())
+                found[name] = found.get(name, 0.0) + measure(process)
+    except psutil.AccessDenied:
+        return {}
+    return found
 
 
 def _is_here(host: str) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import astuple
 
 from rich.box import SIMPLE
 from rich.console import Console, Group
@@ -45,6 +46,7 @@ def render(found: Comparison) -> Group:
         *(Text(f"  {fault}") for answers in found.answers for fault in answers.faults),
         _speeds(found),
         *_failures(found),
+        *_usage(found),
         Text(_memory(found)),
         *(Text(verdict.words, "green" if verdict.valid else "red") for verdict in found.verdicts),
     )
@@ -73,6 +75,35 @@ def _speeds(found: Comparison) -> Table:
             values = seen.per_second, ratio, seen.p50_ms, seen.p95_ms, seen.cpu_ms
             table.add_row(load, name, *map(number, values), end_section=not load)
     return table
+
+
+def _usage(found: Comparison) -> Iterator[Table]:
+    """What bounds a load: the processor, the GPU, or a process that has no more than a core."""
+    sides = [
+        (one, name, seen.usage)
+        for one in found.speeds
+        for name, seen in (("ours", one.ours), ("theirs", one.theirs))
+        if seen.usage.cores
+    ]
+    gpu = ["GPU %", "GPU MiB"] if any(usage.gpu for *_, usage in sides) else []
+    table = columns(
+        "use: cores of the processor, and those of the busiest process",
+        "load",
+        "service",
+        "cores",
+        "of them",
+        "the busiest process",
+        *gpu,
+    )
+    table.columns[1].justify = table.columns[4].justify = "left"
+    for one, name, usage in sides:
+        busiest = max(usage.cores, key=lambda process: usage.cores[process])
+        cores = number(sum(usage.cores.values())), number(usage.cores[busiest])
+        table.add_row(
+            _load(one), name, *cores, busiest, *map(number, astuple(usage.gpu) if usage.gpu else ())
+        )
+    if sides:
+        yield table
 
 
 def _load(speed: Speed) -> str:

@@ -9,11 +9,11 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from adapter.compare.pictures import page
+from adapter.compare.processes import name_of
 from adapter.compare.workload import IMMICHS_MODELS, Kind, build
 from adapter.preparation.catalog import can_be_built
 from adapter.protocol import Part, TaskName, TypeName
 from bench.__main__ import app
-from bench.processes import name_of
 from bench.run import SEARCH, parts_of, preload
 from demo.show.faces import draw_crowd
 
