@@ -1,6 +1,7 @@
 """The real service, started once for all tests that want it."""
 
 import inspect
+import logging
 import os
 import shutil
 import subprocess
@@ -117,3 +118,13 @@ def _pillows_limit_of_pixels() -> Iterator[None]:
     limit = Image.MAX_IMAGE_PIXELS
     yield
     Image.MAX_IMAGE_PIXELS = limit
+
+
+@pytest.fixture(autouse=True)
+def _log() -> Iterator[None]:
+    """It is the process's, and a command may have set it up."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
