@@ -1,6 +1,7 @@
 """What `/ping` answers, kept up to date beside the requests so that it never waits."""
 
 import asyncio
+import ctypes
 import logging
 import time
 
@@ -10,6 +11,8 @@ from adapter.tasks import gather
 from adapter.triton import Triton
 
 log = logging.getLogger(__name__)
+
+_C = ctypes.CDLL(None)
 
 PROBE_S = 1.0
 GRACE_S = 5.0
@@ -42,7 +45,7 @@ class Health:
 
     async def watch(self) -> None:
         """Preloads, probes and unloads what is idle, until cancelled."""
-        await gather(self._probe(), self._load_all(), self._unload_idle())
+        await gather(self._probe(), self._load_all(), self._give_back())
 
     async def _probe(self) -> None:
         while True:
@@ -50,10 +53,13 @@ class Health:
                 self._last_up = time.monotonic()
             await asyncio.sleep(PROBE_S)
 
-    async def _unload_idle(self) -> None:
-        while self._ttl_s > 0:
+    async def _give_back(self) -> None:
+        """Unloads models that are idle, and returns memory that answers of megabytes have left free."""
+        while True:
             await asyncio.sleep(self._poll_s)
-            await self._registry.unload_idle(self._ttl_s, self._preload)
+            if self._ttl_s > 0:
+                await self._registry.unload_idle(self._ttl_s, self._preload)
+            _C.malloc_trim(0)
 
     async def _load_all(self) -> None:
         await gather(*(self._load(part) for part in self._preload))

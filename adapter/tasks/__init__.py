@@ -14,6 +14,9 @@ from adapter.protocol import Entry, Payload, TypeName
 
 T = TypeVar("T")
 
+AT_ONCE = 32
+"""So many pieces of a picture with thousands of faces lie in Triton's memory: more than its models work on."""
+
 
 @dataclass(frozen=True)
 class ImageSize:
@@ -34,15 +37,26 @@ Task = Callable[[Engine, Mapping[TypeName, Entry], Payload], Coroutine[Any, Any,
 
 
 async def gather(*work: Coroutine[Any, Any, T]) -> list[T]:
-    """Runs all at once. The first error is raised as itself, after the others were cancelled."""
+    """Runs all, so many at once. The first error is raised as itself, after the others were cancelled."""
     if len(work) == 1:
         return [await work[0]]
+    results: dict[int, T] = {}
+    ahead = iter(enumerate(work))
+
+    async def take_turns() -> None:
+        for place, one in ahead:
+            results[place] = await one
+
     try:
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(one) for one in work]
+            for _ in work[:AT_ONCE]:
+                group.create_task(take_turns())
     except BaseExceptionGroup as errors:
         raise errors.exceptions[0] from errors
-    return [task.result() for task in tasks]
+    finally:
+        for one in work:
+            one.close()  # where its turn did not come
+    return [results[place] for place in range(len(work))]
 
 
 def vector_text(embedding: NDArray[np.float32]) -> str:
