@@ -1,4 +1,4 @@
-"""docker-compose.yml's profile `cpu`, built and really run."""
+"""docker-compose.yml's profiles `cpu` and `front`, built and really run."""
 
 import io
 import socket
@@ -97,6 +97,17 @@ def test_no_request_fails_when_tritons_container_is_killed_and_started_again(
     assert set(load.outcomes) == {"200"}
 
 
+def test_an_update_costs_no_request_that_comes_through_the_front(stack: Stack, picture: bytes) -> None:
+    before = [stack.container(service) for service in SERVICES]
+    with stack.front.load(NAME, picture) as load:
+        load.wait_for_answers(40, START_TIMEOUT_S)
+        stack.compose("up", "-d", "--no-build", "--no-deps", "--force-recreate", *SERVICES)
+        stack.wait_for_health("adapter-cpu")
+        load.wait_for_answers(80, START_TIMEOUT_S)
+    assert set(load.outcomes) == {"200"}
+    assert not {stack.container(service) for service in SERVICES} & {*before}
+
+
 def test_predictions_leave_nothing_behind(stack: Stack, picture: bytes) -> None:
     stack.wait_for_health("adapter-cpu")
     assert stack.clip(NAME, image=picture).status_code == 200  # loads the model
@@ -155,7 +166,7 @@ def test_triton_is_in_no_network_that_leads_out(stack: Stack) -> None:
     assert stack.docker("network", "inspect", "-f", "{{.Internal}}", *names).split() == ["true"]
 
 
-@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("service", (*SERVICES, "front"))
 def test_no_process_has_a_privilege(stack: Stack, service: str) -> None:
     lines = stack.inside(
         service, "cat /proc/[0-9]*/status | grep -E '^(Uid|Gid|Groups|CapEff|CapBnd|NoNewPrivs):'"
@@ -169,7 +180,7 @@ def test_no_process_has_a_privilege(stack: Stack, service: str) -> None:
     assert not {value for value in found if value[0].startswith("Cap") and int(value[1], 16)}
 
 
-@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("service", (*SERVICES, "front"))
 def test_the_images_files_cannot_be_changed(stack: Stack, service: str) -> None:
     script = 'for f in / /opt /usr/local/bin /etc; do touch "$f/x" 2>&1 && echo written; done; true'
     answers = stack.inside(service, script)

@@ -66,6 +66,18 @@ class Engine:
             return httpx.post(f"{self.url}/predict", data=data, files=files, timeout=300)
         return httpx.post(f"{self.url}/predict", data={**data, **body}, files={"": ("", b"")}, timeout=300)
 
+    def load(self, model: str, image: bytes) -> Load:
+        """Clients that send a picture; what becomes of a request is its status, or all that went wrong."""
+
+        def outcome() -> str:
+            try:
+                answer = self.clip(model, image=image)
+                return f"{answer.status_code} {'' if answer.is_success else answer.text}".strip()
+            except httpx.HTTPError as error:
+                return repr(error)
+
+        return Load(outcome)
+
 
 class Alone(Engine):
     """One container of an image, with a port and a volume: a context manager, which leaves neither behind."""
@@ -92,13 +104,21 @@ class Alone(Engine):
 
 
 class Stack(Engine):
-    """One project; `down` it at the end, in any case."""
+    """One project; `down` it at the end, in any case.
+
+    Attributes:
+        front: the same service, asked through HAProxy.
+    """
 
     def __init__(self, compose: list[str], folder: Path, variables: Mapping[str, str]) -> None:
         super().__init__()
         self.project = f"immich-triton-test-{os.getpid()}"
+        self.front = Engine()
         chosen = {
-            "COMPOSE_PROFILES": "cpu",
+            "COMPOSE_PROFILES": "cpu,front",
+            "FRONT_BIND": "127.0.0.1",
+            "FRONT_PORT": str(self.front.port),
+            "FRONT_IMAGE": "immich-triton-test-front",
             "ADAPTER_BIND": "127.0.0.1",
             "ADAPTER_PORT": str(self.port),
             "IMMICH_TRITON_IMAGE": "immich-triton-test",
@@ -113,7 +133,7 @@ class Stack(Engine):
         return _run([*self._compose, *arguments], self._environment)
 
     def container(self, service: str) -> str:
-        """The id of a service's container: `triton-cpu` or `adapter-cpu`."""
+        """The id of a service's container: `triton-cpu`, `adapter-cpu` or `front`."""
         return self.compose("ps", "-q", service).strip()
 
     def inside(self, service: str, script: str) -> str:
@@ -133,18 +153,6 @@ class Stack(Engine):
         label = f"label=com.docker.compose.project={self.project}"
         kinds = (("ps", "-aq"), ("volume", "ls", "-q"), ("network", "ls", "-q"))
         return [line for kind in kinds for line in self.docker(*kind, "--filter", label).split()]
-
-    def load(self, model: str, image: bytes) -> Load:
-        """Clients that send a picture; what becomes of a request is its status, or all that went wrong."""
-
-        def outcome() -> str:
-            try:
-                answer = self.clip(model, image=image)
-                return f"{answer.status_code} {'' if answer.is_success else answer.text}".strip()
-            except httpx.HTTPError as error:
-                return repr(error)
-
-        return Load(outcome)
 
 
 def _run(command: list[str], environment: Mapping[str, str]) -> str:
