@@ -1,11 +1,12 @@
 """The command line: what it prints, and how it ends."""
 
 import json
+import logging
 import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -20,12 +21,16 @@ Run = Callable[..., Result]
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Runs the command with folders of its own."""
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
+    """Runs the command with folders of its own; the log is afterwards as it was."""
     monkeypatch.setenv("IMMICH_TRITON_STATE_FOLDER", str(tmp_path))
     monkeypatch.setenv("IMMICH_LOG_LEVEL", "error")
     monkeypatch.setenv("COLUMNS", "200")
-    return lambda *arguments: CliRunner().invoke(cli.app, arguments)
+    root = logging.getLogger()
+    level, handlers = root.level, root.handlers[:]
+    yield lambda *arguments: CliRunner().invoke(cli.app, arguments)
+    root.setLevel(level)
+    root.handlers[:] = handlers
 
 
 def test_every_command_says_what_it_does(run: Run) -> None:

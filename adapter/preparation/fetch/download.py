@@ -12,6 +12,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from adapter.environment import command
 from adapter.errors import ModelAbsent, ModelRefused, ModelUnavailable
 from adapter.preparation.catalog import is_whole
 from adapter.preparation.fetch.delivery import FULL, Delivery
@@ -181,7 +182,7 @@ class Downloads:
             free = shutil.disk_usage(self._cache).free / MIB
             return (
                 f"the disk is full ({error.strerror}; {free:.1f} MiB are free). Make room on it, for instance with "
-                "`immich-triton models remove`."
+                f"`{command()} models remove`."
             )
         if error.errno in _READ_ONLY:
             return f"the folder cannot be written ({error}). Mount it writable, or fill it elsewhere."

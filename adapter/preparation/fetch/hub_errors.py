@@ -19,6 +19,8 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils import parse_ratelimit_headers  # type: ignore[attr-defined]  # exported at run time
 
+from adapter.environment import command
+
 
 class FetchError(Exception):
     """The message is one or two sentences for the user."""
@@ -79,7 +81,7 @@ def explain(error: Exception, endpoint: str) -> str:
             name = _url(error).rpartition("/")[2]
             return (
                 f"{endpoint} has no revision {name!r} of this model. If one was pinned here that is gone, "
-                "`immich-triton models remove` unpins it."
+                f"`{command()} models remove` unpins it."
             )
         case HfHubHTTPError():
             return _explain_status(error)
