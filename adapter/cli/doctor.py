@@ -102,7 +102,7 @@ def _triton(settings: Settings) -> str:
         raise SetupError(f"{url} cannot be reached: {error}. Is Triton running there?") from error
     except (ValueError, KeyError, TypeError) as error:
         raise SetupError(f"what answers at {url} is no Triton") from error
-    return f"{what}, with {len(names)} models loaded"
+    return f"{what}, with {len(names)} models and steps loaded"
 
 
 def _service(settings: Settings) -> str:

@@ -83,7 +83,10 @@ def test_in_a_container_without_triton_the_one_at_the_url_is_asked(variables: py
         variables.setenv("IMMICH_TRITON_URL", f"127.0.0.1:{port}")
         status, found = doctor()
     assert status == 0
-    assert found["Triton"] == (True, f"Triton 2.51.0 at http://127.0.0.1:{port}, with 1 models loaded")
+    assert found["Triton"] == (
+        True,
+        f"Triton 2.51.0 at http://127.0.0.1:{port}, with 1 models and steps loaded",
+    )
 
 
 @pytest.mark.parametrize(
