@@ -74,7 +74,8 @@ async def predict(request: Request) -> Response:
     limit = service.settings.max_body_bytes
     account = _account(request)
     account.progress.enter(Stage.WAIT)
-    async with service.deadlines.hold(), service.memory.hold(declared_size(request, limit)):
+    in_time = service.deadlines.hold(lambda: _waited_for(service, account))
+    async with in_time, service.memory.hold(declared_size(request, limit)):
         account.progress.enter(Stage.READ)
         form = await read_form(request, limit)
         account.bytes = form.size
@@ -94,6 +95,16 @@ async def predict(request: Request) -> Response:
         headers={"Connection": "close"} if last else None,
         media_type="application/json",
     )
+
+
+def _waited_for(service: Service, account: Account) -> str:
+    """Why a request was not answered in time, in a sentence."""
+    match account.progress.stage:
+        case Stage.WAIT:
+            return "There was no room for its body (IMMICH_TRITON_HELD_BYTES)."
+        case Stage.READ:
+            return "Its body has not arrived."
+    return service.registry.waits.of(account.parts) or "Triton is still at work on it."
 
 
 async def _answer_all(service: Service, entries: Entries, payload: Payload) -> dict[TaskName, Answer]:

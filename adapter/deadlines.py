@@ -17,11 +17,11 @@ class Deadlines:
         self._stop = math.inf
 
     @asynccontextmanager
-    async def hold(self, waits_for: Callable[[], str] = str) -> AsyncIterator[None]:
+    async def hold(self, waited_for: Callable[[], str]) -> AsyncIterator[None]:
         """Lets the block run as long as it may.
 
         Args:
-            waits_for: a sentence for whoever gets no answer, or nothing.
+            waited_for: says in a sentence why there is no answer.
 
         Raises:
             EngineUnavailable: it took longer.
@@ -34,7 +34,7 @@ class Deadlines:
         except TimeoutError as error:
             stopped = timeout.when() == self._stop
             lead = "The service is being stopped." if stopped else f"No answer within {self._seconds:g} s."
-            raise EngineUnavailable(" ".join(filter(None, (lead, waits_for())))) from error
+            raise EngineUnavailable(f"{lead} {waited_for()}") from error
         finally:
             self._running.discard(timeout)
 

@@ -11,7 +11,18 @@ from adapter.metrics import Metrics
 from adapter.preparation.door import Prepared
 from adapter.protocol import Part
 from adapter.registry import Registry
-from adapter.triton import Arrays, Gone, NotLoaded, Rejected, StubDead, Triton, TritonError, Unreachable
+from adapter.triton import (
+    Arrays,
+    Gone,
+    NotLoaded,
+    OutOfMemory,
+    Rejected,
+    StubDead,
+    Triton,
+    TritonError,
+    Unreachable,
+)
+from adapter.waits import pauses_s
 
 log = logging.getLogger(__name__)
 
@@ -33,19 +44,21 @@ class Engine:
 
         Raises:
             BadInput: the input can never be answered.
-            ModelUnavailable: the model cannot be had.
+            ModelRefused: the model cannot be had.
             EngineUnavailable: Triton failed on this request in a way that another try would not mend.
             WrongAnswer: what came back is not what the model may say.
         """
-        breakdowns = 0
+        breakdowns, pauses = 0, pauses_s()
         async with self._registry.use(part) as prepared:
             while breakdowns < BREAKDOWNS:
                 try:
-                    return _checked(part, prepared, await self._triton.infer(prepared.model, inputs))
+                    outputs = await self._triton.infer(prepared.model, inputs)
                 except Rejected as error:
                     raise BadInput(str(error)) from error
-                except Unreachable:
-                    await asyncio.sleep(RETRY_S)
+                except Unreachable as error:
+                    await self._registry.waits.pause(part, f"Triton does not answer: {error}", RETRY_S)
+                except OutOfMemory as error:
+                    await self._registry.waits.pause(part, str(error), next(pauses))
                 except NotLoaded:
                     prepared = await self._registry.reload(part, prepared)
                     await asyncio.sleep(RETRY_S)
@@ -58,6 +71,9 @@ class Engine:
                     log.warning("Triton broke off while it worked on %s (%s); sending it again", part, error)
                 except TritonError as error:
                     raise EngineUnavailable(f"Triton failed on {part}: {error}") from error
+                else:
+                    self._registry.waits.end(part)
+                    return _checked(part, prepared, outputs)
         raise EngineUnavailable(f"The engine broke {BREAKDOWNS} times while it worked on this request.")
 
     async def max_batch_size(self, part: Part) -> int:

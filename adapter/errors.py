@@ -4,20 +4,24 @@ ServiceError
 ├── BadInput             400  the picture, text or combination of tasks can never be answered
 ├── BodyTooLarge         413
 ├── InvalidEntries       422  `entries` asks for something that does not exist or is malformed
-└── Unavailable          503  outside trouble that may pass: the same request can succeed later
-    ├── ModelUnavailable      a known model that cannot be had or loaded now
-    │   └── ModelRefused           its files are not fit to be served, until they change
+└── Unavailable          503  the same request can succeed later
+    ├── ModelUnavailable      a known model that cannot be had or loaded now; this alone passes by itself, so that
+    │   │                     requests are held for it (`passing`)
+    │   └── ModelRefused           not before somebody changes something: its files, a setting, a permission
     │       └── ModelAbsent   422  a known model that is published nowhere that was asked
-    ├── EngineUnavailable     Triton is down, or was for the whole of the request's deadline
+    ├── EngineUnavailable     Triton failed in a way that another try would not mend, or the request's time is over
     └── WrongAnswer           the engine's answer was not what a model may say (dimension, not finite)
 SetupError                    the host lacks something; ends the command with one sentence
 """
+
+import errno
 
 
 class ServiceError(Exception):
     """Something a client is told about, as `{"detail": message}`."""
 
     status = 500
+    passing = False
 
 
 class BadInput(ServiceError):
@@ -37,11 +41,11 @@ class Unavailable(ServiceError):
 
 
 class ModelUnavailable(Unavailable):
-    pass
+    passing = True
 
 
 class ModelRefused(ModelUnavailable):
-    pass
+    passing = False
 
 
 class ModelAbsent(ModelRefused):
@@ -58,3 +62,12 @@ class WrongAnswer(Unavailable):
 
 class SetupError(Exception):
     """The host lacks something that the service needs. The message says what to do."""
+
+
+LASTING = (errno.EROFS, errno.EACCES, errno.EPERM)
+"""What a disk says of what does not pass by itself."""
+
+
+def of_disk(message: str, error: OSError) -> ModelUnavailable:
+    """What a failure of a disk means for a model: it passes, or not."""
+    return (ModelRefused if error.errno in LASTING else ModelUnavailable)(message)

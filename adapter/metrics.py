@@ -133,7 +133,7 @@ class Progress:
 
     def __init__(self, in_flight: Mapping[Stage, Gauge]) -> None:
         self._in_flight = in_flight
-        self._stage: Stage | None = None
+        self.stage: Stage | None = None
         self._since = time.monotonic()
         self.stages_s: dict[Stage, float] = {}
 
@@ -144,12 +144,12 @@ class Progress:
     def enter(self, stage: Stage | None) -> None:
         """Leaves the stage that it is in for another; for none, at the end."""
         now = time.monotonic()
-        if self._stage:
-            self.stages_s[self._stage] = now - self._since
-            self._in_flight[self._stage].dec()
+        if self.stage:
+            self.stages_s[self.stage] = now - self._since
+            self._in_flight[self.stage].dec()
         if stage:
             self._in_flight[stage].inc()
-        self._stage, self._since = stage, now
+        self.stage, self._since = stage, now
 
 
 @asynccontextmanager

@@ -14,12 +14,13 @@ from adapter.metrics import Metrics
 from adapter.preparation.door import Preparation, Prepared
 from adapter.protocol import Part
 from adapter.triton import Gone, NotLoaded, Triton, TritonError
+from adapter.waits import Waits, pauses_s
 
 log = logging.getLogger(__name__)
 
 RETRY_S = 0.5
 REFUSED_S = 60.0
-"""How long a model that is not fit to be served is not looked at again."""
+"""How long a model that cannot be served is not looked at again."""
 
 
 @dataclass
@@ -27,6 +28,7 @@ class _Usage:
     """How many requests are at a part, when the last one left, and when its last load began."""
 
     users: int = 0
+    waiting: int = 0
     last_used: float = field(default_factory=time.monotonic)
     load_began: float = 0.0
 
@@ -40,6 +42,7 @@ class Standing:
         since_s: how long it is being loaded; or how long nobody has used it.
         prepared: what is loaded, once it is.
         fault: why it is not looked at again for some time.
+        waits_for: what has to pass before it can be loaded.
     """
 
     part: Part
@@ -47,6 +50,7 @@ class Standing:
     since_s: float
     prepared: Prepared | None = None
     fault: BaseException | None = None
+    waits_for: str = ""
 
 
 class Registry:
@@ -59,6 +63,7 @@ class Registry:
         self._loads: dict[Part, asyncio.Task[Prepared]] = {}
         self._unloads: dict[Part, asyncio.Task[None]] = {}
         self._usage: dict[Part, _Usage] = defaultdict(_Usage)
+        self.waits = Waits()
 
     @asynccontextmanager
     async def use(self, part: Part) -> AsyncIterator[Prepared]:
@@ -75,10 +80,15 @@ class Registry:
         """Waits until the part is loaded, and starts that where nobody has.
 
         Raises:
-            ModelUnavailable: it cannot be had or loaded now. The next request tries again.
+            ModelRefused: it cannot be had or loaded before somebody changes something.
         """
         task = self._loads.get(part) or self._start(part, self._load_first(part))
-        return await asyncio.shield(task)
+        usage = self._usage[part]
+        usage.waiting += 1
+        try:
+            return await asyncio.shield(task)
+        finally:
+            usage.waiting -= 1
 
     async def reload(self, part: Part, lost: Prepared) -> Prepared:
         """Loads a part that Triton says it does not have; once, however many requests notice."""
@@ -103,7 +113,7 @@ class Registry:
     def _standing(self, part: Part, load: asyncio.Task[Prepared]) -> Standing:
         usage, now = self._usage[part], time.monotonic()
         if not load.done():
-            return Standing(part, usage.users, now - usage.load_began)
+            return Standing(part, usage.users, now - usage.load_began, waits_for=self.waits.reason(part))
         if fault := load.exception():
             return Standing(part, usage.users, now - usage.last_used, fault=fault)
         return Standing(part, usage.users, now - usage.last_used, load.result())
@@ -160,10 +170,9 @@ class Registry:
         if unloading := self._unloads.get(part):
             await asyncio.wait([unloading])
         started = time.monotonic()
-        prepared = await self._preparation.ensure(part)
+        prepared = await self._bring(part)
         for note in prepared.notes:
             log.info("%s: %s", part, note)
-        await self._load(part, prepared)
         took_s = time.monotonic() - started
         device = prepared.device.upper()
         log.info(
@@ -172,10 +181,27 @@ class Registry:
         return prepared
 
     async def _load_again(self, part: Part) -> Prepared:
-        prepared = await self._preparation.ensure(part)
-        await self._load(part, prepared)
+        prepared = await self._bring(part)
         log.info("%s is loaded again", part)
         return prepared
+
+    async def _bring(self, part: Part) -> Prepared:
+        """Prepares and loads a part. Trouble that may pass is waited for as long as anybody waits for the part."""
+        pauses = pauses_s()
+        try:
+            while True:
+                try:
+                    prepared = await self._preparation.ensure(part)
+                    await self._load(part, prepared)
+                except ModelUnavailable as error:
+                    if not (error.passing and self._usage[part].waiting):
+                        raise
+                    self._metrics.load_failures.inc()
+                    await self.waits.pause(part, str(error), next(pauses))
+                else:
+                    return prepared
+        finally:
+            self.waits.end(part)
 
     async def _replace(self, part: Part, dead_model: str) -> Prepared:
         try:
@@ -203,8 +229,8 @@ class Registry:
             try:
                 for model in prepared.folders:
                     await self._triton.load(model)
-            except Gone:
-                await asyncio.sleep(RETRY_S)
+            except Gone as error:
+                await self.waits.pause(part, f"Triton does not answer: {error}", RETRY_S)
             except TritonError as error:
                 raise ModelUnavailable(f"Triton cannot load {part}: {error}") from error
             else:

@@ -40,6 +40,10 @@ class StubDead(TritonError):
         self.model = model
 
 
+class OutOfMemory(TritonError):
+    """The host's memory, the GPU's or the shared one does not suffice now; others may leave some."""
+
+
 class Gone(TritonError):
     """The work was lost on its way: the connection broke, Triton died (perhaps of this request), or a step of it."""
 
@@ -49,6 +53,10 @@ class Unreachable(Gone):
 
 
 _STUB_DEAD = re.compile(r"Stub process '(?P<model>.+)_\d+_\d+' is not healthy")
+_OUT_OF_MEMORY = re.compile(
+    "allocate memory|Available memory of|out of memory|ALLOC_FAILED|bad.alloc|MemoryError|GPU's memory|"
+    "No space left on device"
+)
 _IN_ENSEMBLE = re.compile(r"^in ensemble '[^']*', ")
 _NOT_LOADED = re.compile(r"unknown model|is not ready|no available versions|has no version|is not found")
 
@@ -83,7 +91,7 @@ class Triton:
             inputs: arrays with the batch axis; text and bytes as object arrays.
 
         Raises:
-            Rejected, NotLoaded, StubDead, Gone, Unreachable: see there.
+            Rejected, NotLoaded, StubDead, OutOfMemory, Gone, Unreachable: see there.
         """
         header, content = tensors.encode(inputs)
         pieces = [header, *content]
@@ -143,6 +151,8 @@ def translate(message: str, status: int) -> TritonError:
     message = _IN_ENSEMBLE.sub("", message)
     if dead := _STUB_DEAD.search(message):
         return StubDead(message, dead["model"])
+    if _OUT_OF_MEMORY.search(message):
+        return OutOfMemory(message)
     if _NOT_LOADED.search(message):
         return NotLoaded(message)
     if status == 400:

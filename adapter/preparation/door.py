@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from adapter.errors import ModelUnavailable, SetupError
+from adapter.errors import SetupError, of_disk
 from adapter.preparation import manifest, process
 from adapter.preparation.catalog import (
     DEMO,
@@ -71,7 +71,7 @@ class Preparation:
             found = await asyncio.to_thread(manifest.find, part, source, repository, settings)
             return found or await process.run_worker(part, source, repository, settings)
         except OSError as error:  # a source cannot be read, or no process be started
-            raise ModelUnavailable(f"{part} cannot be prepared: {error}") from error
+            raise of_disk(f"{part} cannot be prepared: {error}", error) from error
 
     async def obtain(self, part: Part) -> Path:
         """The folder of a model with the part's files: downloaded or built, where they are not there.

@@ -8,7 +8,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from adapter.errors import ModelRefused, ModelUnavailable
+from adapter.errors import ModelRefused, ModelUnavailable, of_disk
 from adapter.preparation import manifest
 from adapter.preparation.manifest import Prepared
 from adapter.protocol import Part
@@ -43,14 +43,15 @@ async def build_demo_model(part: Part, cache: Path) -> None:
     """Makes sure that a demo model lies in a folder, as this version builds it.
 
     Raises:
-        ModelUnavailable: it cannot be built here, or not now.
+        ModelRefused: it cannot be built here.
+        ModelUnavailable: not now.
     """
     try:
         reason = await _run(part, "demo.models", part.task, str(cache))
     except OSError as error:
-        raise ModelUnavailable(f"{part} cannot be built: {error}") from error
+        raise of_disk(f"{part} cannot be built: {error}", error) from error
     if reason:
-        raise ModelUnavailable(f"{part} cannot be built: {reason.decode().strip()}")
+        raise ModelRefused(f"{part} cannot be built: {reason.decode().strip()}")
 
 
 async def _run(part: Part, module: str, *arguments: str) -> bytes:
@@ -69,7 +70,8 @@ async def _run(part: Part, module: str, *arguments: str) -> bytes:
         raise
     if process.returncode:
         log.error("%s for %s: %s", module, part, errors.decode(errors="replace").strip())
-        raise ModelUnavailable(f"{part} cannot be prepared: {_end(process.returncode)}")
+        kind = ModelUnavailable if process.returncode == -signal.SIGKILL else ModelRefused
+        raise kind(f"{part} cannot be prepared: {_end(process.returncode)}")
     return output
 
 

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from adapter.errors import LASTING
 from adapter.preparation.graphs.file import RewriteError
 from adapter.preparation.graphs.proof import ProofFailed
 from adapter.preparation.repository import prepare
@@ -29,7 +30,9 @@ def _result(job: dict[str, Any]) -> dict[str, Any]:
     except (KeyError, ValueError) as error:  # in one of the JSON files
         return {"refused": f"{type(error).__name__}: {error}"}
     except OSError as error:
-        return {"failed": str(error)}
+        return {"refused" if error.errno in LASTING else "failed": str(error)}
+    except MemoryError as error:
+        return {"failed": f"the memory does not suffice ({error})"}
 
 
 if __name__ == "__main__":

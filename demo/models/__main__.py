@@ -10,5 +10,5 @@ from demo.models import build
 task, folder = sys.argv[1:]
 try:
     build(TaskName(task), Path(folder))
-except SetupError as error:
+except (SetupError, OSError) as error:
     sys.stdout.write(str(error))

@@ -1,11 +1,13 @@
 """The outside of the service, with an engine that answers at once."""
 
+import asyncio
 import json
 import logging
 from collections.abc import Iterator
 from functools import partial
 from typing import Any, cast
 
+import httpx
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
@@ -13,10 +15,12 @@ from fastapi.testclient import TestClient
 from adapter.app import ANSWERS_A_CONNECTION, create_app
 from adapter.errors import BadInput, ModelUnavailable
 from adapter.faults import Faults
+from adapter.protocol import Part, TaskName, TypeName
 from adapter.requests import BUG
 from adapter.service import Service
 from tests.support.service import FakeEngine, FakeHealth, fake_service
 
+PART = Part(TaskName.CLIP, TypeName.VISUAL, "m")
 VISUAL = json.dumps({"clip": {"visual": {"modelName": "m"}}})
 TEXTUAL = json.dumps({"clip": {"textual": {"modelName": "m", "options": {"language": "de"}}}})
 IMAGE = {"image": ("blob", b"picture", "application/octet-stream")}
@@ -175,11 +179,20 @@ def test_no_more_than_the_last_faults_are_kept() -> None:
     assert [fault.reason for fault in faults.latest()] == [*reversed("ghijklmnopqrstuvwxyz")]
 
 
-def test_an_answer_comes_by_the_deadline(engine: FakeEngine, health: FakeHealth) -> None:
+@pytest.mark.parametrize("waiting", [True, False])
+async def test_an_answer_comes_by_the_deadline_and_says_what_was_waited_for(
+    engine: FakeEngine, health: FakeHealth, waiting: bool
+) -> None:
     engine.open.clear()
-    with TestClient(create_app(fake_service(engine, health, deadline_s=0.05))) as client:
-        answer = client.post("/predict", data={"entries": VISUAL}, files=IMAGE)
-    assert (answer.status_code, answer.json()) == (503, {"detail": "No answer within 0.05 s."})
+    service = fake_service(engine, health)
+    if waiting:
+        await service.registry.waits.pause(PART, "the disk is full.", 0)
+    told = "m (clip visual) waits: the disk is full." if waiting else "Triton is still at work on it."
+    transport = httpx.ASGITransport(create_app(service))
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        answer = await client.post("/predict", data={"entries": VISUAL}, files=IMAGE)
+    assert asyncio.get_running_loop().time() == pytest.approx(280)
+    assert (answer.status_code, answer.json()) == (503, {"detail": f"No answer within 280 s. {told}"})
 
 
 @pytest.mark.parametrize("declared", [True, False])

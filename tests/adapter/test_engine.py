@@ -1,6 +1,7 @@
 """No request is lost: it waits for its model, and is sent again when the engine broke under it."""
 
 import asyncio
+import logging
 from typing import Any, cast
 
 import numpy as np
@@ -15,6 +16,7 @@ from adapter.triton import (
     Arrays,
     Gone,
     NotLoaded,
+    OutOfMemory,
     Rejected,
     StubDead,
     Triton,
@@ -70,8 +72,8 @@ class TestAnswers:
 
     async def test_a_failure_that_another_try_would_not_mend_is_not_tried_again(self) -> None:
         stage = Stage()
-        stage.triton.faults[INFER] = [TritonError("out of memory")]
-        with pytest.raises(EngineUnavailable, match="out of memory") as caught:
+        stage.triton.faults[INFER] = [TritonError("a graph that fails")]
+        with pytest.raises(EngineUnavailable, match="a graph that fails") as caught:
             await stage.infer()
         assert caught.value.status == 503
         assert stage.triton.calls == [*LOAD, INFER]
@@ -83,10 +85,11 @@ class TestBreakdowns:
         [
             (Gone("connection reset"), []),
             (Unreachable("connection refused"), []),
+            (OutOfMemory("the GPU's memory is full"), []),
             (NotLoaded("unknown model"), LOAD),
             (dead(), [UNLOAD, *LOAD]),
         ],
-        ids=["gone", "unreachable", "not loaded", "stub dead"],
+        ids=["gone", "unreachable", "out of memory", "not loaded", "stub dead"],
     )
     async def test_a_request_is_sent_again_after_the_repair(
         self, fault: TritonError, repair: list[str]
@@ -105,7 +108,24 @@ class TestBreakdowns:
         assert caught.value.status == 503
         assert stage.triton.calls.count(INFER) == BREAKDOWNS
 
-    @pytest.mark.parametrize("fault", [Unreachable("refused"), NotLoaded("unknown")])
+    @pytest.mark.parametrize("fault", [Unreachable("refused"), OutOfMemory("full")])
+    async def test_what_a_request_waits_for_can_be_told_until_it_has_passed(
+        self, fault: TritonError, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level(logging.INFO)
+        stage = Stage()
+        stage.triton.faults[INFER] = [fault, fault]
+        waiting = asyncio.create_task(stage.infer())
+        await settle()
+        assert str(fault) in stage.registry.waits.of([PART])
+        await waiting
+        assert stage.registry.waits.of([PART]) == ""
+        told = [line for line in caplog.messages if "waits" in line]
+        assert len(told) == 2
+        assert str(fault) in told[0]
+        assert told[1] == "m (clip visual) waits no longer"
+
+    @pytest.mark.parametrize("fault", [Unreachable("refused"), OutOfMemory("full"), NotLoaded("unknown")])
     async def test_what_cannot_be_the_requests_fault_is_not_held_against_it(self, fault: TritonError) -> None:
         stage = Stage()
         stage.triton.faults[INFER] = [fault] * (BREAKDOWNS + 1)

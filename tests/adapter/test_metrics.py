@@ -9,7 +9,7 @@ from urllib.request import urlopen
 import pytest
 
 from adapter.embedded import free_port
-from adapter.errors import ModelUnavailable, SetupError
+from adapter.errors import ModelRefused, ModelUnavailable, SetupError
 from adapter.faults import Faults
 from adapter.metrics import UNKNOWN, Metrics, Progress, Stage, exposed
 from adapter.preparation.door import Preparation
@@ -119,11 +119,11 @@ class TestModels:
 
     async def test_a_model_that_cannot_be_had_is_a_failure_without_its_name(self) -> None:
         metrics, preparation = Metrics(), FakePreparation()
-        preparation.faults = [ModelUnavailable("no network")]
+        preparation.faults = [ModelUnavailable("no network"), ModelRefused("no encoder")]
 
-        with pytest.raises(ModelUnavailable):
+        with pytest.raises(ModelRefused):
             await Registry(cast("Triton", FakeTriton()), cast("Preparation", preparation), metrics).get(PART)
-        assert value(metrics, "load_failures_total") == 1
+        assert value(metrics, "load_failures_total") == 2
         assert value(metrics, "load_seconds_count", **LABELS) is None
 
     def test_a_triton_that_was_restarted_has_nothing_loaded(self) -> None:

@@ -10,6 +10,7 @@ from adapter.preparation.door import Preparation, Prepared
 from adapter.protocol import Part, TaskName, TypeName
 from adapter.registry import REFUSED_S, RETRY_S, Registry
 from adapter.triton import Gone, NotLoaded, Triton, TritonError
+from adapter.waits import PAUSES_S
 from tests.support.clock import settle
 from tests.support.triton import FakePreparation, FakeTriton, error_of
 
@@ -62,15 +63,34 @@ class TestLoading:
         stage.triton.open.set()
         await slow
 
-    async def test_a_failed_load_is_told_to_all_and_tried_again_by_the_next_request(self) -> None:
+    async def test_who_waits_for_a_model_is_held_while_its_trouble_may_pass(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
         stage = Stage()
-        stage.triton.faults["load m.visual"] = [TritonError("out of memory")]
-        error = error_of(await stage.get_many())
-        assert type(error) is ModelUnavailable
-        assert "out of memory" in str(error)
-        assert (await stage.registry.get(PART)).model == "m.visual"
+        stage.preparation.faults = [ModelUnavailable("the hub cannot be reached") for _ in range(8)]
+        stage.triton.faults["load m.visual"] = [TritonError("too little memory")]
+        waiting = asyncio.create_task(stage.get_many())
+        await asyncio.sleep(sum(PAUSES_S))
+        assert stage.registry.waits.of([PART, OTHER]) == "m (clip visual) waits: the hub cannot be reached"
+        assert stage.registry.standings()[0].waits_for == "the hub cannot be reached"
+        assert all(isinstance(result, Prepared) for result in await waiting)
+        assert now() == pytest.approx(sum(PAUSES_S) + 4 * PAUSES_S[-1]), "attempts are spaced out"
+        assert stage.registry.waits.of([PART]) == ""
+        told = [record.getMessage() for record in caplog.records]
+        assert told == [
+            "m (clip visual) waits: the hub cannot be reached",
+            "m (clip visual) waits: Triton cannot load m (clip visual): too little memory",
+        ]
+
+    async def test_trouble_that_may_pass_is_not_waited_for_when_nobody_asks_any_more(self) -> None:
+        stage = Stage()
+        stage.preparation.faults = [ModelUnavailable("the disk is full") for _ in range(100)]
+        waiting = asyncio.create_task(stage.registry.get(PART))
+        await settle()
+        waiting.cancel()
+        await asyncio.sleep(100)
         assert stage.preparation.prepared == [PART, PART]
-        assert stage.triton.calls == LOAD * 2
+        assert stage.registry.standings() == []
 
     async def test_a_refused_model_is_not_looked_at_again_for_some_time(self) -> None:
         stage = Stage()

@@ -15,6 +15,7 @@ from adapter.triton import (
     Arrays,
     Gone,
     NotLoaded,
+    OutOfMemory,
     Rejected,
     StubDead,
     Triton,
@@ -32,6 +33,9 @@ from adapter.triton import (
         ("Request for unknown model: 'm.visual' is not found", 400, NotLoaded),
         ("Request for unknown model: 'm.visual' has no available versions", 400, NotLoaded),
         ("in ensemble 'm.detection', the picture is gone", 503, Gone),
+        ("load failed: it needs 700 MiB of the GPU's memory, and others have 5900", 400, OutOfMemory),
+        ("onnx runtime error: Failed to allocate memory for requested buffer", 500, OutOfMemory),
+        ("Failed to initialize: No space left on device", 400, OutOfMemory),
         ("something unforeseen", 500, TritonError),
     ],
 )

@@ -1,6 +1,7 @@
 """A service over an engine that answers at once, or when it is told."""
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
@@ -15,6 +16,7 @@ from adapter.registry import Registry
 from adapter.service import Service
 from adapter.settings import Settings
 from adapter.triton import Arrays, Triton
+from adapter.waits import Waits
 
 
 class FakeEngine:
@@ -61,7 +63,7 @@ def fake_service(engine: FakeEngine, health: FakeHealth, **options: Any) -> Serv
         settings=settings,
         preparation=cast("Preparation", None),
         triton=cast("Triton", None),
-        registry=cast("Registry", None),
+        registry=cast("Registry", SimpleNamespace(waits=Waits())),
         engine=cast("Engine", engine),
         health=cast("Health", health),
         memory=BodyMemory(settings.held_bytes),

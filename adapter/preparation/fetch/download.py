@@ -1,7 +1,6 @@
 """Fetching: a known model that is not in the cache folder comes there, once, whoever asks."""
 
 import asyncio
-import errno
 import logging
 import shutil
 from collections import defaultdict
@@ -13,11 +12,11 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from adapter.environment import command
-from adapter.errors import ModelAbsent, ModelRefused, ModelUnavailable
+from adapter.errors import LASTING, ModelAbsent, ModelRefused, ModelUnavailable, of_disk
 from adapter.preparation.catalog import is_whole
 from adapter.preparation.fetch.delivery import FULL, Delivery
 from adapter.preparation.fetch.hub import Hub, size_of
-from adapter.preparation.fetch.hub_errors import Absent, CorruptFile, FetchError, Stopped
+from adapter.preparation.fetch.hub_errors import Absent, CorruptFile, FetchError, OutOfReach, Stopped
 from adapter.preparation.fetch.lockfile import Locked, Lockfile, LockfileError, lock_path
 from adapter.preparation.fetch.progress import MIB, Progress
 from adapter.preparation.fetch.sources import HubRepositories, RapidOcrRelease, Source
@@ -29,11 +28,11 @@ log = logging.getLogger(__name__)
 AT_ONCE = 4
 """Downloads of different models; more wait."""
 TURN_S = 0.5
-_REFUSALS: Mapping[type[Exception], type[ModelUnavailable]] = {
+_MEANINGS: Mapping[type[Exception], type[ModelUnavailable]] = {
     Absent: ModelAbsent,
-    CorruptFile: ModelRefused,
+    OutOfReach: ModelUnavailable,
 }
-_READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
+"""Of those that may pass, and of those that have a status of their own."""
 
 
 class Downloads:
@@ -92,7 +91,7 @@ class Downloads:
 
         Raises:
             ModelAbsent: no source has it.
-            ModelRefused: a file arrived corrupt, twice.
+            ModelRefused: it cannot be had before somebody changes something.
             ModelUnavailable: it cannot be had now. The next call goes on where this one ended.
         """
         if found := self.find(part, revision):
@@ -150,11 +149,11 @@ class Downloads:
                 log.warning("%s: %s", part, error)
                 failures.append(error)
         reasons = " ".join(dict.fromkeys(map(str, failures)))
-        if any(isinstance(failure, CorruptFile) for failure in failures):
-            raise CorruptFile(reasons)
-        if all(isinstance(failure, Absent) for failure in failures):
-            raise Absent(reasons)
-        raise FetchError(reasons)
+        kinds = {type(failure) for failure in failures}
+        for meaning in (CorruptFile, OutOfReach):
+            if meaning in kinds:
+                raise meaning(reasons)
+        raise (Absent if kinds == {Absent} else FetchError)(reasons)
 
     @contextmanager
     def _shown(self, part: Part) -> Iterator[Progress]:
@@ -170,20 +169,20 @@ class Downloads:
         lead = f"{part} is not in the cache folder {folder} and cannot be fetched:"
         try:
             yield
-        except (FetchError, LockfileError, OSError) as error:
+        except OSError as error:
             self._ended("failed")
-            refusal = _REFUSALS.get(type(error), ModelUnavailable)
-            raise refusal(f"{lead} {self._explain(error)}") from error
+            raise of_disk(f"{lead} {self._explain(error)}", error) from error
+        except (FetchError, LockfileError) as error:
+            self._ended("failed")
+            raise _MEANINGS.get(type(error), ModelRefused)(f"{lead} {error}") from error
 
-    def _explain(self, error: Exception) -> str:
-        if not isinstance(error, OSError):
-            return str(error)
+    def _explain(self, error: OSError) -> str:
         if error.errno in FULL:
             free = shutil.disk_usage(self._cache).free / MIB
             return (
                 f"the disk is full ({error.strerror}; {free:.1f} MiB are free). Make room on it, for instance with "
                 f"`{command()} models remove`."
             )
-        if error.errno in _READ_ONLY:
+        if error.errno in LASTING:
             return f"the folder cannot be written ({error}). Mount it writable, or fill it elsewhere."
         return f"{error}."

@@ -32,6 +32,7 @@ from adapter.preparation.fetch.hub_errors import (
     GARBAGE,
     Absent,
     FetchError,
+    OutOfReach,
     Stopped,
     asked_wait_s,
     explain,
@@ -132,9 +133,9 @@ class Hub:
         try:
             info = self._patiently(self._endpoint, ask)
         except GARBAGE as error:
-            raise FetchError(explain(error, self._endpoint)) from error
+            raise OutOfReach(explain(error, self._endpoint)) from error
         if not info.sha or not info.siblings:
-            raise FetchError(f"{self._endpoint} lists no files of {repository}.")
+            raise OutOfReach(f"{self._endpoint} lists no files of {repository}.")
         found = info.sha
         files = tuple(self._describe(repository, found, file) for file in info.siblings)
         return Listing(repository, found, files)
@@ -234,7 +235,7 @@ class Hub:
         self.check_running()
         left_s = self._left_alone_until.get(server, 0.0) - time.monotonic()
         if left_s > 0:
-            raise FetchError(f"{server} asks to be left alone for {left_s:.0f} s more (429).")
+            raise OutOfReach(f"{server} asks to be left alone for {left_s:.0f} s more (429).")
 
     def _wait(self, server: str, error: Exception, tries: int) -> None:
         reason = explain(error, server)
@@ -243,9 +244,9 @@ class Hub:
         wait_s = asked_wait_s(error)
         if wait_s is not None and wait_s > LONGEST_WAIT_S:
             self._left_alone_until[server] = time.monotonic() + wait_s
-            raise FetchError(f"{reason} It asks to be left alone for {wait_s:.0f} s.") from error
+            raise OutOfReach(f"{reason} It asks to be left alone for {wait_s:.0f} s.") from error
         if tries >= len(self._waits_s):
-            raise FetchError(reason) from error
+            raise OutOfReach(reason) from error
         wait_s = self._waits_s[tries] if wait_s is None else wait_s
         log.warning("%s Trying again in %.0f s.", reason, wait_s)
         if self._stopping.wait(wait_s):

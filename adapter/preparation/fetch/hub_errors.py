@@ -3,6 +3,7 @@
 FetchError          the reason, and what to do
 ├── Absent          the source does not have it
 ├── CorruptFile     what arrived is not what its source says, twice
+├── OutOfReach      the same may succeed later: a network, a server, a limit of requests
 └── Stopped         this process is being stopped
 """
 
@@ -31,6 +32,10 @@ class Absent(FetchError):
 
 
 class CorruptFile(FetchError):
+    pass
+
+
+class OutOfReach(FetchError):
     pass
 
 

@@ -42,23 +42,24 @@ def test_a_server_without_ranges_costs_time_but_not_the_file(bench: Bench) -> No
 
 
 @pytest.mark.parametrize(
-    ("path", "status", "reason"),
+    ("path", "status", "reason", "passing"),
     [
-        ("api/models", 404, "does not exist"),
-        ("api/models", 403, "refuses access .* HF_TOKEN"),
-        ("api/models", 500, "answers 500. Try later"),
-        ("api/models", 429, "asked too often .* HF_TOKEN"),
-        ("visual/model.onnx", 404, "visual/model.onnx does not exist"),
-        ("visual/model.onnx", 500, "answers 500. Try later"),
-        ("visual/model.onnx", 429, "asked too often"),
+        ("api/models", 404, "does not exist", False),
+        ("api/models", 403, "refuses access .* HF_TOKEN", False),
+        ("api/models", 500, "answers 500. Try later", True),
+        ("api/models", 429, "asked too often .* HF_TOKEN", True),
+        ("visual/model.onnx", 404, "visual/model.onnx does not exist", False),
+        ("visual/model.onnx", 500, "answers 500. Try later", True),
+        ("visual/model.onnx", 429, "asked too often", True),
     ],
 )
 def test_a_refusal_is_told_and_leaves_the_cache_usable(
-    bench: Bench, path: str, status: int, reason: str
+    bench: Bench, path: str, status: int, reason: str, passing: bool
 ) -> None:
     fault = bench.hub.order(path, status=status, times=-1)
-    with pytest.raises(ModelUnavailable, match=f"{NAME} .* is not in the cache folder .*{reason}"):
+    with pytest.raises(ModelUnavailable, match=f"{NAME} .* is not in the cache folder .*{reason}") as caught:
         bench.downloads().fetch(VISUAL)
+    assert caught.value.passing is passing
     assert bench.visible() == set()
     fault.times = 0
     bench.downloads().fetch(VISUAL)
@@ -93,8 +94,9 @@ def test_an_unknown_repository_is_told(bench: Bench) -> None:
 
 def test_a_hub_out_of_reach_is_told(bench: Bench) -> None:
     client = Client("http://127.0.0.1:9", waits_s=())
-    with pytest.raises(ModelUnavailable, match=r"127.0.0.1 cannot be reached .* HF_ENDPOINT"):
+    with pytest.raises(ModelUnavailable, match=r"127.0.0.1 cannot be reached .* HF_ENDPOINT") as caught:
         Downloads(bench.cache, client, [HubRepositories(client, "immich-app")]).fetch(VISUAL)
+    assert caught.value.passing
 
 
 @pytest.mark.parametrize(
@@ -102,8 +104,9 @@ def test_a_hub_out_of_reach_is_told(bench: Bench) -> None:
 )
 def test_an_answer_that_is_not_a_hubs_is_told(bench: Bench, body: bytes) -> None:
     bench.hub.order("api/models", status=200, body=body)
-    with pytest.raises(ModelUnavailable, match=r"does not answer like a hub|lists no files"):
+    with pytest.raises(ModelUnavailable, match=r"does not answer like a hub|lists no files") as caught:
         bench.downloads().fetch(VISUAL)
+    assert caught.value.passing
 
 
 def test_hashes_that_a_mirror_leaves_out_of_the_listing_are_asked_for(bench: Bench) -> None:
