@@ -27,11 +27,12 @@ CGROUP_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/
 
 @dataclass(frozen=True)
 class Finding:
-    """What one check found."""
+    """What one check found; `blocks`: nothing can be served until it is mended."""
 
     subject: str
     good: bool
     message: str
+    blocks: bool = False
 
 
 def at_start(settings: Settings, preparation: Preparation) -> Iterator[Finding]:
@@ -45,8 +46,11 @@ def at_start(settings: Settings, preparation: Preparation) -> Iterator[Finding]:
 def cache(settings: Settings, preparation: Preparation) -> Finding:
     """The folder of the models can be read, every model in it, and written where something is to be fetched."""
     folder = settings.models
+    if settings.cache_folder and _nearest(folder) != folder:
+        advice = f"mend MACHINE_LEARNING_CACHE_FOLDER, or make it: mkdir -p {folder}"
+        return Finding("models", False, f"{folder} does not exist: {advice}", blocks=True)
     if fault := _fault(folder, os.R_OK | os.X_OK):
-        return Finding("models", False, fault)
+        return Finding("models", False, fault, blocks=True)
     if closed := preparation.unreadable():
         names = ", ".join(map(str, closed[:MOST_NAMED])) + (", ..." if len(closed) > MOST_NAMED else "")
         return Finding("models", False, f"{_user()} cannot read {names}: {_mend(folder)}")
@@ -66,7 +70,7 @@ def cache(settings: Settings, preparation: Preparation) -> Finding:
 def state(settings: Settings, preparation: Preparation) -> Finding:
     """The folder of prepared models can be written, and has room for those that are not prepared yet."""
     if fault := _fault(settings.state, os.R_OK | os.W_OK | os.X_OK):
-        return Finding("state", False, fault)
+        return Finding("state", False, fault, blocks=True)
     free = shutil.disk_usage(_nearest(settings.state)).free
     needed = LITTLE_DISK_BYTES + sum(here.bytes for here in preparation.here() if not here.prepared)
     if free < needed:

@@ -77,8 +77,9 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
         gc.collect()
         gc.freeze()  # what is here now stays: no later collection looks at it again
         gc.set_threshold(GARBAGE_EVERY)
-        _announce(service, listener)
+        announcing = asyncio.create_task(_announce(service, listener))
         await serve(service, listener)
+        announcing.cancel()
         log.info("stopping Triton ...")
         _on_stop_signals(lambda: None)
 
@@ -113,16 +114,18 @@ def _uvicorn_config(settings: Settings, service: Service) -> uvicorn.Config:
     )
 
 
-def _announce(service: Service, listener: socket.socket) -> None:
+async def _announce(service: Service, listener: socket.socket) -> None:
+    """Says what is here, and when it is ready the URL."""
+    settings, preparation = service.settings, service.preparation
+    for task in TaskName:
+        log.info("models here for %s: %s", task, ", ".join(preparation.names(task)) or "none")
+    if settings.preparation.clip_resize is ClipResize.CONFIG:
+        for name, resize in preparation.resized_otherwise().items():
+            log.warning(RESIZED_OTHERWISE, name, resize)
+    log.info("Immich's other models are fetched when first asked for, into %s", settings.models)
+    await service.health.ready.wait()
     host, port = listener.getsockname()[:2]
     address = _own_address() if host in ("::", "0.0.0.0") else host  # noqa: S104 - compared, not bound
-    for task in TaskName:
-        log.info("models here for %s: %s", task, ", ".join(service.preparation.names(task)) or "none")
-    if service.settings.preparation.clip_resize is ClipResize.CONFIG:
-        for name, resize in service.preparation.resized_otherwise().items():
-            log.warning(RESIZED_OTHERWISE, name, resize)
-    log.info("Immich's other models are fetched when first asked for, into %s", service.settings.models)
-    settings = service.settings
     scheme = "https" if settings.tls_certificate else "http"
     path = "/<IMMICH_TRITON_TOKEN>/" if settings.token else ""
     log.info("ready. Paste this into Immich: Administration > Settings > Machine Learning")

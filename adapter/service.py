@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 
 from adapter import environment
 from adapter.admission import BodyMemory
+from adapter.checks import Finding, at_start
 from adapter.deadlines import Deadlines
 from adapter.device import settle
 from adapter.embedded import EmbeddedTriton
 from adapter.engine import Engine
+from adapter.errors import SetupError
 from adapter.faults import Faults
 from adapter.health import Health
 from adapter.metrics import Metrics
@@ -39,7 +41,13 @@ class Service:
 @asynccontextmanager
 async def open_service(settings: Settings) -> AsyncIterator[Service]:
     """Starts Triton (or uses the one that is given) and what stands before it."""
-    settings.repository.mkdir(parents=True, exist_ok=True)
+    try:
+        settings.repository.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SetupError(
+            f"The state folder {settings.state} cannot be used ({error.strerror}): mend its permissions, or set "
+            "another by IMMICH_TRITON_STATE_FOLDER."
+        ) from error
     settings = await asyncio.to_thread(settle, settings)
     metrics = Metrics()
     async with AsyncExitStack() as stack:
@@ -49,7 +57,13 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
         registry = Registry(triton, preparation, metrics)
         stack.push_async_callback(registry.close)
         stack.callback(preparation.close)
-        health = Health(triton, registry, settings.preload, settings.model_ttl_s, settings.model_ttl_poll_s)
+
+        async def look() -> list[Finding]:
+            return await asyncio.to_thread(lambda: [*at_start(settings, preparation)])
+
+        health = Health(
+            triton, registry, look, settings.preload, settings.model_ttl_s, settings.model_ttl_poll_s
+        )
         metrics.ready.set_function(lambda: health.trouble is None)
         await stack.enter_async_context(_running(health))
         yield Service(

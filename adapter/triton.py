@@ -108,13 +108,14 @@ class Triton:
         async with self._ask("POST", f"repository/models/{quote(model)}/unload", self._key):
             pass
 
-    async def is_up(self) -> bool:
-        """Whether it answers. (Its readiness is another thing: one model that failed to load makes it "not ready".)"""
+    async def fault(self) -> str:
+        """Why it does not answer; nothing where it does. (Its readiness is another thing: one model that failed to load
+        makes it "not ready".)"""
         try:
             async with self._ask("GET", "health/live"):
-                return True
-        except TritonError:
-            return False
+                return ""
+        except TritonError as error:
+            return f"{error} ({self.url})"
 
     @asynccontextmanager
     async def _ask(

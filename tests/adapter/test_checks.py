@@ -45,6 +45,12 @@ def test_a_host_that_has_everything_is_good(cache: Path, tmp_path: Path) -> None
     assert found["models"].message.startswith("1 of revision main and 1 of revision v2; ")
 
 
+def test_a_cache_folder_that_does_not_exist_is_no_empty_one(tmp_path: Path) -> None:
+    found = look(tmp_path / "cahce", tmp_path)["models"]
+    assert (found.good, found.blocks) == (False, True)
+    assert f"{tmp_path / 'cahce'} does not exist: mend MACHINE_LEARNING_CACHE_FOLDER" in found.message
+
+
 def test_a_cache_that_is_only_read_is_good_where_models_are_in_it(cache: Path, tmp_path: Path) -> None:
     cache.chmod(0o555)
     assert look(cache, tmp_path)["models"].good

@@ -1,6 +1,7 @@
 """What `/ping` knows: whether all that is to be preloaded is, and whether Triton is there."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager, suppress
 from types import SimpleNamespace
@@ -9,8 +10,9 @@ from typing import cast
 import pytest
 
 from adapter import health
-from adapter.errors import ModelUnavailable
-from adapter.health import GRACE_S, PRELOAD_RETRY_S, PROBE_S, Health
+from adapter.checks import Finding
+from adapter.errors import InvalidEntries, ModelUnavailable
+from adapter.health import GRACE_S, LOOK_S, PRELOAD_RETRY_S, PROBE_S, Health
 from adapter.preparation.door import Preparation
 from adapter.protocol import Part, TaskName, TypeName
 from adapter.registry import Registry
@@ -38,7 +40,11 @@ class Stage:
         self.triton = FakeTriton()
         self.preparation = FakePreparation()
         self.registry = NotingRegistry(self.triton, self.preparation)
-        self.health = Health(cast("Triton", self.triton), self.registry, preload, ttl_s, poll_s)
+        self.findings: list[Finding] = []
+        self.health = Health(cast("Triton", self.triton), self.registry, self.look, preload, ttl_s, poll_s)
+
+    async def look(self) -> list[Finding]:
+        return self.findings
 
 
 @asynccontextmanager
@@ -61,43 +67,108 @@ def _scene_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health, "time", clock)
 
 
+def told(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [f"{record.levelname} {record.getMessage()}" for record in caplog.records]
+
+
 class TestPreloading:
-    async def test_it_is_not_well_until_everything_is_preloaded(self) -> None:
+    async def test_it_is_not_ready_until_everything_is_preloaded(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level(logging.INFO, "adapter.health")
         stage = Stage(VISUAL, TEXTUAL)
         stage.triton.open.clear()
-        assert stage.health.trouble == "models are being loaded"
         async with watched(stage) as seen:
-            assert seen.trouble == "models are being loaded"
+            loading = "m (clip visual) is being loaded; m (clip textual) is being loaded"
+            assert seen.trouble == loading
+            assert not seen.ready.is_set()
             stage.triton.open.set()
             await settle()
             assert seen.trouble is None
+            assert seen.ready.is_set()
+        assert told(caplog) == [
+            f"INFO not ready: {loading}",
+            "INFO not ready: m (clip textual) is being loaded",
+        ]
         assert sorted(part.type for part in stage.preparation.prepared) == ["textual", "visual"]
 
-    async def test_a_model_that_cannot_be_had_is_tried_again(self) -> None:
+    async def test_a_name_that_does_not_exist_is_told_once_and_looked_for_again(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        fault = InvalidEntries("There is no model 'm'. Did you mean n?")
         stage = Stage(VISUAL)
-        stage.preparation.faults = [ModelUnavailable("no network"), ModelUnavailable("no network")]
+        stage.preparation.faults = [fault, fault]
         async with watched(stage) as seen:
             await asyncio.sleep(2 * PRELOAD_RETRY_S - 1)
-            assert (seen.trouble, len(stage.preparation.prepared)) == ("models are being loaded", 2)
-            await asyncio.sleep(2)
-            assert (seen.trouble, len(stage.preparation.prepared)) == (None, 3)
+            assert seen.trouble == f"m (clip visual) cannot be preloaded: {fault}"
+            await asyncio.sleep(PROBE_S + 1)
+            assert seen.trouble is None
+        assert len(stage.preparation.prepared) == 3
+        assert told(caplog) == [
+            f"ERROR cannot preload m (clip visual): {fault}",
+            f"WARNING not ready: m (clip visual) cannot be preloaded: {fault}",
+        ]
+
+    async def test_what_a_preloaded_model_waits_for_is_told_until_it_has_passed(self) -> None:
+        stage = Stage(VISUAL)
+        stage.preparation.faults = [ModelUnavailable("no network") for _ in range(40)]
+        async with watched(stage) as seen:
+            await asyncio.sleep(400)
+            assert seen.trouble == "m (clip visual) waits: no network"
+            await asyncio.sleep(400)
+            assert seen.trouble is None
 
 
 class TestTriton:
+    async def test_it_is_not_ready_before_triton_has_answered(self, caplog: pytest.LogCaptureFixture) -> None:
+        stage = Stage()
+        stage.triton.up = [False, False, True]
+        async with watched(stage) as seen:
+            assert seen.trouble == "Triton does not answer: connection refused"
+            await asyncio.sleep(3 * PROBE_S)
+            assert seen.trouble is None
+        assert told(caplog) == ["WARNING not ready: Triton does not answer: connection refused"]
+
     async def test_a_short_absence_is_not_told(self) -> None:
         async with watched(stage := Stage()) as seen:
             stage.triton.up = [False]
             await asyncio.sleep(GRACE_S - PROBE_S)
             assert seen.trouble is None
 
-    async def test_a_long_absence_is_told_until_it_is_back(self) -> None:
+    async def test_a_long_absence_is_told_until_it_is_back(self, caplog: pytest.LogCaptureFixture) -> None:
+        caplog.set_level(logging.INFO, "adapter.health")
         async with watched(stage := Stage()) as seen:
             stage.triton.up = [False]
             await asyncio.sleep(GRACE_S + PROBE_S)
-            assert seen.trouble == "the inference engine is down"
+            assert seen.trouble == "Triton does not answer: connection refused"
             stage.triton.up = [True]
             await asyncio.sleep(PROBE_S)
             assert seen.trouble is None
+        assert told(caplog)[-2:] == [
+            "WARNING not ready: Triton does not answer: connection refused",
+            "INFO ready again",
+        ]
+
+
+class TestHost:
+    async def test_what_it_lacks_is_told_and_ready_waits_for_what_nothing_works_without(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        stage = Stage()
+        missing = Finding("models", False, "/cahce does not exist: make it", blocks=True)
+        little = Finding("shared memory", False, "only 64 MB: --shm-size 1g")
+        stage.findings = [missing, little, Finding("state", True, "9 GB free")]
+        async with watched(stage) as seen:
+            await asyncio.sleep(LOOK_S + 1)
+            assert seen.trouble == "models: /cahce does not exist: make it"
+            stage.findings = [little]
+            await asyncio.sleep(LOOK_S)
+            assert seen.trouble is None
+        assert told(caplog) == [
+            "WARNING models: /cahce does not exist: make it",
+            "WARNING shared memory: only 64 MB: --shm-size 1g",
+            "WARNING not ready: models: /cahce does not exist: make it",
+        ]
 
 
 class TestIdling:
@@ -114,7 +185,7 @@ class TestIdling:
 
 
 def test_a_triton_that_does_not_answer_is_down() -> None:
-    async def scene() -> bool:
+    async def scene() -> str:
         hung_up = asyncio.Event()
 
         async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -126,9 +197,9 @@ def test_a_triton_that_does_not_answer_is_down() -> None:
         async with await asyncio.start_server(say_nothing, "127.0.0.1", 0) as server:
             port = server.sockets[0].getsockname()[1]
             triton = Triton(f"http://127.0.0.1:{port}", timeout_s=0.05)
-            is_up = await triton.is_up()
+            fault = await triton.fault()
             await triton.close()
             await hung_up.wait()
-        return is_up
+        return fault
 
-    assert asyncio.run(scene()) is False
+    assert "TimeoutError" in asyncio.run(scene())

@@ -72,7 +72,7 @@ def test_the_key_goes_with_what_changes_the_repository_and_with_nothing_else(key
             triton = Triton(f"http://127.0.0.1:{server.port}", 5, key)
             await triton.load("m")
             await triton.unload("m")
-            await triton.is_up()
+            await triton.fault()
             await triton.close()
 
     asyncio.run(ask())
@@ -177,7 +177,7 @@ def test_nobody_there_is_told_apart_from_a_broken_connection() -> None:
     async def ask() -> None:
         triton = Triton(f"http://127.0.0.1:{free_port()}", 5)
         try:
-            assert not await triton.is_up()
+            assert triton.url in await triton.fault()
             await triton.infer("m", {"image": bytes_tensor(b"picture")})
         finally:
             await triton.close()

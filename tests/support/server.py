@@ -63,13 +63,14 @@ class Server(Asked):
         self.port = free_port()
         self.triton_port = free_port()
         self.log = state / "serve.log"
+        (cache := models or state / "cache").mkdir(exist_ok=True)
         self._environment = {
             **os.environ,
             "IMMICH_HOST": "127.0.0.1",
             "IMMICH_PORT": str(self.port),
             "IMMICH_TRITON_PORT": str(self.triton_port),
             "IMMICH_TRITON_STATE_FOLDER": str(state),
-            "MACHINE_LEARNING_CACHE_FOLDER": str(models or state / "cache"),
+            "MACHINE_LEARNING_CACHE_FOLDER": str(cache),
             "HF_HUB_OFFLINE": "1",
             "IMMICH_TRITON_STOP_NOTICE_S": "0",
             "IMMICH_TRITON_STOP_GRACE_S": "5",

@@ -18,7 +18,7 @@ class FakeTriton:
         calls: what it was asked, such as `load m.visual`.
         faults: for each such call, what is raised the next times; None is a time without a fault.
         answer: what every model answers.
-        up: the next answers of `is_up`; the last one holds from then on.
+        up: whether it answers the next times; the last one holds from then on.
         open: cleared, loads and unloads wait until it is set.
     """
 
@@ -29,6 +29,7 @@ class FakeTriton:
         self.up = [True]
         self.open = asyncio.Event()
         self.open.set()
+        self.url = "http://triton:8000"
 
     async def infer(self, model: str, inputs: Arrays) -> Arrays:
         await self._act(f"infer {model}")
@@ -42,9 +43,9 @@ class FakeTriton:
         await self._act(f"unload {model}")
         await self.open.wait()
 
-    async def is_up(self) -> bool:
+    async def fault(self) -> str:
         await asyncio.sleep(0)
-        return self.up.pop(0) if len(self.up) > 1 else self.up[0]
+        return "" if (self.up.pop(0) if len(self.up) > 1 else self.up[0]) else "connection refused"
 
     async def _act(self, call: str) -> None:
         self.calls.append(call)
