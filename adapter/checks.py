@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from adapter.device import NoDriver, NoGpu, find_gpu, try_gpu
+from adapter.device import NoDriver, NoGpu, find, try_gpu
 from adapter.embedded import SHARED_MEMORY
 from adapter.preparation.door import Preparation
 from adapter.protocol import TaskName, TypeName
@@ -125,8 +125,8 @@ def gpu(settings: Settings) -> Finding:
         return Finding("GPU", True, "IMMICH_TRITON_DEVICE=cpu: models run on the CPU")
     found = None
     try:
-        found = find_gpu()
-        try_gpu()
+        found = find(device)
+        try_gpu(device)
     except NoGpu as reason:
         if isinstance(reason, NoDriver) and device is Device.AUTO:
             return Finding("GPU", True, f"{reason}; models run on the CPU")

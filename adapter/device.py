@@ -8,13 +8,16 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from adapter import processor
 from adapter.errors import SetupError
-from adapter.settings import Device, Precision, Settings
+from adapter.settings import Device, EngineChoice, Precision, PreparationSettings, Settings
 
 log = logging.getLogger(__name__)
 
 DRIVER = Path("/proc/driver/nvidia/version")
 QUERY = ("nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader")
+RENDER_DEVICES = Path("/sys/class/drm")
+INTEL = "0x8086"
 TRIAL_TIMEOUT_S = 120.0
 MOST_HANDS = 12
 """Measured with 16 cores: then the adapter's one process is the bound, not the steps."""
@@ -49,6 +52,18 @@ def find_gpu() -> str:
     return f"{name} ({memory}, driver {driver})"
 
 
+def find_intel() -> str:
+    """Where the first Intel graphics can be opened.
+
+    Raises:
+        NoGpu: there are none.
+    """
+    for vendor in sorted(RENDER_DEVICES.glob("renderD*/device/vendor")):
+        if vendor.read_text().strip() == INTEL:
+            return f"Intel graphics at /dev/dri/{vendor.parts[-3]}"
+    raise NoGpu("there are no Intel graphics")
+
+
 def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
     try:
         return subprocess.run(  # noqa: S603 - the driver's program, and our own
@@ -58,13 +73,14 @@ def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
         raise NoGpu(f"{' '.join(command)} did not end within {TRIAL_TIMEOUT_S:g} s") from None
 
 
-def try_gpu() -> None:
+def try_gpu(device: Device) -> None:
     """Runs a graph on it, in a process of its own.
 
     Raises:
         NoGpu: that failed.
     """
-    done = _run([sys.executable, "-m", "adapter.preparation.trial"])
+    kind = Device.INTEL if device is Device.INTEL else Device.GPU
+    done = _run([sys.executable, "-m", "adapter.preparation.trial", kind])
     if done.returncode:
         raise NoGpu(read_reason(done.stderr) or f"a small graph failed on it ({done.returncode})")
 
@@ -77,22 +93,32 @@ def read_reason(errors: str) -> str:
     return errors.strip().rpartition("\n")[2]
 
 
+def find(device: Device) -> str:
+    """What is known of the graphics that a device stands for; `auto` stands for an NVIDIA GPU.
+
+    Raises:
+        NoGpu: there are none.
+    """
+    return find_intel() if device is Device.INTEL else find_gpu()
+
+
 def choose(
-    wanted: Device, find: Callable[[], str] = find_gpu, attempt: Callable[[], None] = try_gpu
+    wanted: Device, find: Callable[[Device], str] = find, attempt: Callable[[Device], None] = try_gpu
 ) -> Device:
     """The device that models are to run on.
 
     Raises:
-        SetupError: a GPU is wanted and cannot be had.
+        SetupError: an NVIDIA GPU is wanted and cannot be had.
     """
-    if wanted == Device.CPU:
+    if wanted is Device.CPU:
         return wanted
+    device = Device.INTEL if wanted is Device.INTEL else Device.GPU
     found = ""
     try:
-        found = find()
-        attempt()
+        found = find(device)
+        attempt(device)
     except NoGpu as reason:
-        if wanted == Device.GPU:
+        if wanted is Device.GPU:
             raise SetupError(
                 f"IMMICH_TRITON_DEVICE=gpu cannot be had: {_sentence(found, reason)}"
             ) from reason
@@ -100,7 +126,7 @@ def choose(
         log.log(level, "models run on the CPU: %s", _sentence(found, reason))
         return Device.CPU
     log.info("models run on the GPU: %s", found)
-    return Device.GPU
+    return device
 
 
 def _sentence(found: str, reason: NoGpu) -> str:
@@ -114,22 +140,35 @@ def settle(settings: Settings) -> Settings:
         SetupError: a GPU is wanted and cannot be had, or the precision is not the device's.
     """
     chosen = settings.preparation
-    if settings.triton_url:
-        device = Device.GPU if chosen.device is Device.GPU else Device.CPU
-    else:
-        device = choose(chosen.device)
-    precision = chosen.precision
-    if device is Device.CPU and precision in (Precision.FP16, Precision.TF32):
-        log.warning("IMMICH_TRITON_PRECISION=%s is for a GPU: the CPU computes in fp32", precision)
-        precision = Precision.FP32
-    if device is Device.GPU and precision is Precision.INT8:
-        raise SetupError("IMMICH_TRITON_PRECISION=int8 is for a CPU: set IMMICH_TRITON_DEVICE=cpu, or fp16")
+    told = chosen.device if chosen.device.is_gpu else Device.CPU
+    device = told if settings.triton_url else choose(chosen.device)
     settled = {
         "device": device,
-        "precision": precision,
+        "precision": _precision(device, chosen),
         "step_processes": chosen.step_processes or count_hands(device, _cores(), _memory_bytes()),
     }
     return settings.model_copy(update={"preparation": chosen.model_copy(update=settled)})
+
+
+def _precision(device: Device, chosen: PreparationSettings) -> Precision:
+    """The precision that is asked for, or fp32 where the processor takes a GPU's place.
+
+    Raises:
+        SetupError: it is not the device's, or cannot be had here.
+    """
+    precision, asked = chosen.precision, f"IMMICH_TRITON_PRECISION={chosen.precision}"
+    if device is not Device.CPU:
+        if precision in (Precision.INT8, Precision.BF16):
+            raise SetupError(f"{asked} is for a CPU: set IMMICH_TRITON_DEVICE=cpu, or fp16")
+        return precision
+    if precision in (Precision.FP16, Precision.TF32):
+        log.warning("%s is for a GPU: the CPU computes in fp32", asked)
+        return Precision.FP32
+    if precision is Precision.BF16 and not processor.has_bf16():
+        raise SetupError(f"{asked} needs a processor with AMX or AVX512_BF16, and this one has neither")
+    if (precision is Precision.BF16 or chosen.engine is EngineChoice.OPENVINO) and not processor.has_plugin():
+        raise SetupError(f"OpenVINO is asked for, and not installed here: pip install {processor.PLUGIN}")
+    return precision
 
 
 def count_hands(device: Device, cores: int, memory_bytes: int) -> int:
@@ -138,7 +177,7 @@ def count_hands(device: Device, cores: int, memory_bytes: int) -> int:
 
     Where graphs run on the CPU, they need the most of it. On few cores, one process with threads takes less memory.
     """
-    wanted = cores * 3 // 4 if device is Device.GPU else cores // 4
+    wanted = cores * 3 // 4 if device.is_gpu else cores // 4
     return max(1, min(wanted, memory_bytes // 2**30, MOST_HANDS))
 
 

@@ -26,12 +26,34 @@ class Step:
 
 
 @dataclass(frozen=True)
+class Engine:
+    """What computes a graph on a processor or on Intel graphics.
+
+    Attributes:
+        name: of Triton's accelerator; empty for ONNX Runtime's own provider.
+        parameters: of the accelerator.
+        why: it was chosen, for the reader.
+        ratio: how many times as fast as ONNX Runtime's own provider it is; None where that was not measured.
+        times_ms: by what was run: of ONNX Runtime's own provider, and of this engine or of the best other one.
+    """
+
+    name: str = ""
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    why: str = ""
+    ratio: float | None = None
+    times_ms: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return " ".join(filter(None, (self.name or "onnxruntime", self.parameters.get("precision"))))
+
+
+@dataclass(frozen=True)
 class Model:
     """A folder of the model repository.
 
     Either `backend` (with its parameters) or `steps` (an ensemble) is given. `kind` is where its instances run: on a
     GPU, on the first that Triton sees. `gathers` says that requests which wait are handed on together, `half` that the
-    graph computes in float16, `urgent` that the model goes before others on a CPU.
+    graph computes in float16, `urgent` that the model goes before others on a CPU, `engine` what computes a graph.
     """
 
     name: str
@@ -45,6 +67,7 @@ class Model:
     gathers: bool = True
     half: bool = False
     urgent: bool = False
+    engine: Engine | None = None
     parameters: Mapping[str, str] = field(default_factory=dict)
     steps: Sequence[Step] = ()
 
@@ -93,8 +116,23 @@ def _optimization(model: Model) -> list[str]:
     parts = [
         *(["graph { level: 1 }"] if model.half else []),
         *(["priority: PRIORITY_MAX"] if model.urgent else []),
+        *(_accelerators(model.engine) if model.engine else []),
     ]
     return ["optimization {\n" + "\n".join(map(_indent, parts)) + "\n}"] if parts else []
+
+
+def _accelerators(engine: Engine) -> list[str]:
+    times = (f"{name}: {ms:.3g} instead of {own_ms:.3g} ms" for name, (own_ms, ms) in engine.times_ms.items())
+    why = [f"# {line}" for line in filter(None, (engine.why, *times))]
+    if not engine.name:
+        return why
+    parameters = "".join(
+        f', parameters {{ key: "{key}", value: "{value}" }}' for key, value in engine.parameters.items()
+    )
+    named = (
+        f'execution_accelerators {{ cpu_execution_accelerator: [ {{ name: "{engine.name}"{parameters} }} ] }}'
+    )
+    return [*why, named]
 
 
 def _ensemble(steps: Sequence[Step]) -> str:

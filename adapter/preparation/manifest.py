@@ -4,15 +4,17 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from adapter.preparation.catalog import files_of, twin_of
+from adapter.preparation.config import Engine
+from adapter.processor import describe
 from adapter.protocol import MAIN, Part
-from adapter.settings import PreparationSettings
+from adapter.settings import Device, EngineChoice, PreparationSettings
 
-FORMAT = 6
+FORMAT = 7
 """Raised when something else is written for the same sources: everything is then prepared anew."""
 
 FILE = "preparation.json"
@@ -32,6 +34,7 @@ class Prepared:
         outputs: dims of its outputs without the batch axis; -1 is variable.
         notes: what the log should say of it, such as why it cannot be batched.
         device: what its graphs run on: Triton loads it there or not at all.
+        engine: what computes its graph.
         revision: of the files that it was made of.
         cosine: of its vectors to those of the other revision, where that was there too.
     """
@@ -42,6 +45,7 @@ class Prepared:
     outputs: Mapping[str, tuple[int, ...]]
     notes: tuple[str, ...] = ()
     device: str = "cpu"
+    engine: Engine = field(default_factory=Engine)
     revision: str = MAIN
     cosine: float | None = None
 
@@ -96,6 +100,7 @@ def parse(stored: Mapping[str, Any]) -> Prepared:
         outputs={name: tuple(dims) for name, dims in stored["outputs"].items()},
         notes=tuple(stored["notes"]),
         device=stored["device"],
+        engine=Engine(**stored["engine"]),
         revision=stored["revision"],
         cosine=stored["cosine"],
     )
@@ -119,6 +124,8 @@ def _facts(path: Path, known: Sequence[object] | None) -> Sequence[object]:
 def _key(part: Part, sources: Sources, settings: PreparationSettings) -> str:
     hashes = {name: facts[-1] for name, facts in sources.items()}
     content = [FORMAT, part.task, hashes, settings.model_dump(mode="json")]
+    if settings.device is Device.CPU and settings.engine is EngineChoice.AUTO:  # then the processor decides
+        content.append(describe())
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 

@@ -11,7 +11,7 @@ from filelock import FileLock
 
 from adapter.preparation import manifest
 from adapter.preparation.catalog import revision_of, twin_of
-from adapter.preparation.config import render
+from adapter.preparation.config import Engine, render
 from adapter.preparation.graphs.file import RewriteError
 from adapter.preparation.graphs.precision import lowest_cosine, rounded_down
 from adapter.preparation.graphs.proof import ProofFailed
@@ -97,6 +97,8 @@ def _compared(prepared: Prepared, part: Part, source: Path) -> Prepared:
 def _describe(part: Part, source: Path, generated: Generated) -> Prepared:
     name, public = public_name(part), generated.models[-1]
     assert public.name == name
+    engine = next((model.engine for model in generated.models if model.engine), Engine())
+    on_gpu = "GPU" in engine.parameters.values() or any(m.kind == "KIND_GPU" for m in generated.models)
     skip = 0 if public.max_batch_size else 1  # without batching, dims hold the batch axis too
     return Prepared(
         model=name,
@@ -105,5 +107,6 @@ def _describe(part: Part, source: Path, generated: Generated) -> Prepared:
         outputs={tensor.name: tensor.dims[skip:] for tensor in public.outputs},
         revision=revision_of(part, source),
         notes=generated.notes,
-        device="gpu" if any(model.kind == "KIND_GPU" for model in generated.models) else "cpu",
+        device="gpu" if on_gpu else "cpu",
+        engine=engine,
     )

@@ -1,11 +1,18 @@
 """Runs a small graph on the GPU, in a process of its own: a driver that hangs or crashes harms nobody else.
 
-usage: python -m adapter.preparation.trial     ends with 0 where the graph ran there, else with the reason on stderr
+usage: python -m adapter.preparation.trial gpu|intel     ends with 0 where the graph ran there, else with the reason on
+stderr
 """
+
+import sys
+from typing import Any
 
 import numpy as np
 import onnxruntime
 from onnx import parser
+
+from adapter.settings import Device
+from backends.onnxruntime import engines
 
 CUDA = "CUDAExecutionProvider"
 GRAPH = """
@@ -22,14 +29,18 @@ trial (float[1, 1, 8, 8] x) => (float[1, 1, 6, 6] y)
 
 def main() -> None:
     """Runs it."""
-    if CUDA not in onnxruntime.get_available_providers():
+    if sys.argv[1] == Device.GPU and CUDA not in onnxruntime.get_available_providers():
         raise SystemExit("Error: the package onnxruntime-gpu is not installed; scripts/setup installs it")
-    onnxruntime.preload_dlls(msvc=False)
-    session = onnxruntime.InferenceSession(parser.parse_model(GRAPH).SerializeToString(), providers=[CUDA])
-    session.disable_fallback()
-    if session.get_providers()[0] != CUDA:
-        raise SystemExit("Error: ONNX Runtime gave the GPU up")
+    graph = parser.parse_model(GRAPH).SerializeToString()
+    try:
+        session = _engine(sys.argv[1]).open(graph, onnxruntime.SessionOptions())
+    except engines.Missing as error:
+        raise SystemExit(f"Error: {error}") from None
     session.run(None, {"x": np.ones((1, 1, 8, 8), np.float32)})
+
+
+def _engine(device: str) -> Any:
+    return engines.Cuda({}, 0) if device == Device.GPU else engines.OpenVino(engines.GRAPHICS)
 
 
 if __name__ == "__main__":

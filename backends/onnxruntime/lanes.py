@@ -1,4 +1,4 @@
-"""How a CPU runs a batch: in shares side by side, each on one of a session's threads.
+"""How a CPU runs a batch: in shares side by side, each on one of a session's threads, where its engine has such.
 
 So nothing waits for a thread that has lost its core to another model, as it does where all threads share each operator;
 and a share that is alone still gets every thread.
@@ -8,9 +8,24 @@ from collections import deque
 from concurrent.futures import Future, wait
 
 from backends.onnxruntime import batches
-from backends.onnxruntime.options import giving_back
+from backends.onnxruntime.options import SHRINKAGE, giving_back, read_parameters, session_options
 
 LARGE_INPUT_BYTES = 4 * 2**20
+
+
+def open_lanes(path, config, engine):
+    """A graph as a CPU runs it.
+
+    Args:
+        path: of its file.
+        config: of the model, as Triton hands it on.
+        engine: that computes it.
+    """
+    options = session_options(config)
+    lanes = options.intra_op_num_threads if config["max_batch_size"] and engine.shares else 1
+    outputs = [tensor["name"] for tensor in config["output"]]
+    shrinks = "cpu" in read_parameters(config).get(SHRINKAGE, "")
+    return Lanes(engine.open(path, options), outputs, lanes, shrinks)
 
 
 class Lanes:

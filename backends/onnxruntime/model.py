@@ -1,4 +1,4 @@
-"""Runs `model.onnx` with the `onnxruntime` package: on a CPU, or on an NVIDIA GPU, as the kind of the instance says.
+"""Runs `model.onnx` with the `onnxruntime` package, by the engine that the config asks for.
 
 The config and the graph are made for each other, and proven, by `adapter/preparation`.
 """
@@ -9,23 +9,16 @@ from pathlib import Path
 
 import triton_python_backend_utils as pb_utils
 
-from backends.onnxruntime import batches, memory
+from backends.onnxruntime import batches, engines, memory
 from backends.onnxruntime.graph import Graph
-from backends.onnxruntime.lanes import Lanes
-from backends.onnxruntime.options import (
-    SHRINKAGE,
-    giving_back,
-    read_parameters,
-    session_options,
-    take_priority,
-)
+from backends.onnxruntime.lanes import open_lanes
+from backends.onnxruntime.options import giving_back, read_parameters, take_priority
 from backends.onnxruntime.plans import OutOfMemory, Plans
 
 
 class TritonPythonModel:
     def initialize(self, args):
         self._config = json.loads(args["model_config"])
-        self._parameters = read_parameters(self._config)
         gpu = args["model_instance_kind"] == "GPU"
         path = Path(args["model_repository"]) / args["model_version"] / "model.onnx"
         take_priority(self._config)
@@ -33,11 +26,16 @@ class TritonPythonModel:
         self._outputs = [tensor["name"] for tensor in self._config["output"]]
         self._batched = self._config["max_batch_size"] > 0
         try:
-            graph = Graph(path, self._config, int(args["model_instance_device_id"]) if gpu else None)
-        except (memory.TooLittle, RuntimeError) as error:  # the latter: ONNX Runtime finds no CUDA
+            engine = engines.read(self._config, int(args["model_instance_device_id"]) if gpu else None)
+            sizes = [
+                int(size) for size in read_parameters(self._config).get("batch_sizes", "").split(",") if size
+            ]
+            if gpu or sizes:
+                self._runner = self._plans(Graph(path, self._config, engine), sizes)
+            else:
+                self._runner = open_lanes(path, self._config, engine)
+        except (memory.TooLittle, engines.Missing) as error:
             raise pb_utils.TritonModelException(str(error)) from error
-        sizes = [int(size) for size in self._parameters.get("batch_sizes", "").split(",") if size]
-        self._runner = self._plans(graph, sizes) if gpu or sizes else self._lanes(graph)
         _give_back_memory()
 
     def execute(self, requests):
@@ -75,16 +73,12 @@ class TritonPythonModel:
         named = zip(self._outputs, arrays, strict=True)
         return pb_utils.InferenceResponse([pb_utils.Tensor(name, array) for name, array in named])
 
-    def _lanes(self, graph):
-        lanes = session_options(self._config, gpu=False).intra_op_num_threads if self._batched else 1
-        return Lanes(graph.open(), self._outputs, lanes, "cpu" in self._parameters.get(SHRINKAGE, ""))
-
     def _plans(self, graph, sizes):
         most_rows = self._config["max_batch_size"]
         if sizes:
             graph.read_axes()
         open_session = graph.open_for if sizes else lambda _: graph.open()
-        plans = Plans(open_session, self._outputs, sizes, most_rows, giving_back(graph.device))
+        plans = Plans(open_session, self._outputs, sizes, most_rows, giving_back(graph.engine.arena))
         row_counts = sizes or sorted({1, most_rows})
         feeds = graph.warm_feeds(row_counts if self._batched else [])
         try:

@@ -18,21 +18,20 @@ def read_parameters(config):
     return {key: value["string_value"] for key, value in config.get("parameters", {}).items()}
 
 
-def session_options(config, gpu):
+def session_options(config):
     """The options of a session: fields and parameters are called as NVIDIA's own ONNX Runtime backend calls them.
 
     Source: triton-inference-server/onnxruntime_backend, README, "Model Config Options".
 
     Args:
         config: of the model, as Triton hands it on.
-        gpu: whether the session is for a GPU: then threads of the CPU only feed it.
     """
     parameters = read_parameters(config)
     options = ort.SessionOptions()
     options.log_severity_level = 3
     if config.get("optimization", {}).get("graph", {}).get("level"):
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
-    options.intra_op_num_threads = int(parameters.get("intra_op_thread_count", 0)) or (1 if gpu else _cores())
+    options.intra_op_num_threads = int(parameters.get("intra_op_thread_count", 0)) or _cores()
     options.inter_op_num_threads = int(parameters.get("inter_op_thread_count", 0))
     options.enable_mem_pattern = parameters.get("enable_mem_pattern", "1") != "0"
     # Several models share the cores: a thread that spins while it waits takes them from the others.

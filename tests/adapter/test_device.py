@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from adapter import device
+from adapter import device, processor
 from adapter.device import (
     NoDriver,
     NoGpu,
     choose,
     count_hands,
+    find,
     find_gpu,
     read_reason,
     settle,
@@ -34,23 +35,24 @@ def chosen(triton_url: str | None = None, **preparation: Any) -> Settings:
     return load().model_copy(update=update)
 
 
-def failing(error: Exception) -> Callable[[], Any]:
-    def fail() -> Any:
+def failing(error: Exception) -> Callable[[Device], Any]:
+    def fail(_: Device) -> Any:
         raise error
 
     return fail
 
 
-def found() -> str:
+def found(_: Device) -> str:
     return CARD
 
 
-def runs() -> None:
+def runs(_: Device) -> None:
     pass
 
 
 def test_a_gpu_on_which_a_graph_ran_is_taken() -> None:
-    assert [choose(wanted, found, runs) for wanted in Device] == [Device.GPU, Device.CPU, Device.GPU]
+    taken = {wanted: choose(wanted, found, runs) for wanted in Device}
+    assert taken == {device: device for device in Device} | {Device.AUTO: Device.GPU}
 
 
 @pytest.mark.parametrize(
@@ -66,14 +68,18 @@ def test_a_gpu_on_which_a_graph_ran_is_taken() -> None:
     ],
 )
 def test_why_a_gpu_is_not_taken_is_said_and_is_an_error_where_it_was_asked_for(
-    find: Callable[[], str], attempt: Callable[[], None], reason: str, caplog: pytest.LogCaptureFixture
+    find: Callable[[Device], str],
+    attempt: Callable[[Device], None],
+    reason: str,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     with pytest.raises(SetupError, match=rf"IMMICH_TRITON_DEVICE=gpu cannot be had: .*{reason}"):
         choose(Device.GPU, find, attempt)
     with caplog.at_level(logging.INFO):
         assert choose(Device.AUTO, find, attempt) is Device.CPU
-    (record,) = caplog.records
-    assert record.levelno == (logging.INFO if "no NVIDIA" in reason else logging.WARNING)
+        assert choose(Device.INTEL, find, attempt) is Device.CPU
+    expected = logging.INFO if "no NVIDIA" in reason else logging.WARNING
+    assert [record.levelno for record in caplog.records] == [expected, expected]
 
 
 @pytest.mark.parametrize(
@@ -100,9 +106,59 @@ def test_the_driver_is_asked_for_the_first_gpu(
             find_gpu()
 
 
-def test_a_host_without_a_gpu_says_what_the_trial_lacks() -> None:
-    with pytest.raises(NoGpu, match=r"onnxruntime-gpu is not installed|libcublasLt|CUDA"):
-        try_gpu()
+@pytest.mark.parametrize(
+    ("wanted", "lacks"),
+    [
+        (Device.GPU, r"onnxruntime-gpu is not installed|libcublasLt|CUDA"),
+        (Device.INTEL, "OpenVINO finds no GPU here|OpenVINO is not installed"),
+    ],
+)
+def test_a_host_without_a_gpu_says_what_the_trial_lacks(wanted: Device, lacks: str) -> None:
+    with pytest.raises(NoGpu, match=lacks):
+        try_gpu(wanted)
+
+
+@pytest.mark.parametrize(("vendor", "seen"), [("0x8086", True), ("0x1002", False), (None, False)])
+def test_intel_graphics_are_told_by_their_vendor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, vendor: str | None, seen: bool
+) -> None:
+    monkeypatch.setattr(device, "RENDER_DEVICES", tmp_path)
+    if vendor:
+        (tmp_path / "renderD128/device").mkdir(parents=True)
+        (tmp_path / "renderD128/device/vendor").write_text(f"{vendor}\n")
+    if seen:
+        assert find(Device.INTEL) == "Intel graphics at /dev/dri/renderD128"
+    else:
+        with pytest.raises(NoGpu, match="there are no Intel graphics"):
+            find(Device.INTEL)
+
+
+FLAGS = "model name\t: a processor\nflags\t\t: fpu avx2 {}\n"
+
+
+@pytest.mark.parametrize(("flag", "has"), [("amx_bf16", True), ("avx512_bf16", True), ("avx512_vnni", False)])
+def test_bf16_is_refused_on_a_processor_without_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flag: str, has: bool
+) -> None:
+    monkeypatch.setattr(processor, "CPUINFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr(processor, "has_plugin", lambda: True)
+    (tmp_path / "cpuinfo").write_text(FLAGS.format(flag))
+    asked = chosen(triton_url=ELSEWHERE, precision="bf16")
+    if has:
+        assert settle(asked).preparation.precision is Precision.BF16
+    else:
+        with pytest.raises(SetupError, match="needs a processor with AMX or AVX512_BF16"):
+            settle(asked)
+
+
+@pytest.mark.parametrize("asked", [{"engine": "openvino"}, {"precision": "bf16"}])
+def test_openvino_is_refused_where_it_is_not_installed(
+    monkeypatch: pytest.MonkeyPatch, asked: dict[str, str]
+) -> None:
+    monkeypatch.setattr(processor, "has_bf16", lambda: True)
+    monkeypatch.setattr(processor, "has_plugin", lambda: False)
+    with pytest.raises(SetupError, match="not installed here: pip install onnxruntime-ep-openvino"):
+        settle(chosen(triton_url=ELSEWHERE, **asked))
 
 
 def test_the_first_reason_of_the_runtime_is_the_one_that_counts() -> None:
@@ -116,7 +172,9 @@ def test_the_first_reason_of_the_runtime_is_the_one_that_counts() -> None:
     )
 
 
-@pytest.mark.parametrize(("asked", "device"), [("auto", "cpu"), ("cpu", "cpu"), ("gpu", "gpu")])
+@pytest.mark.parametrize(
+    ("asked", "device"), [("auto", "cpu"), ("cpu", "cpu"), ("gpu", "gpu"), ("intel", "intel")]
+)
 def test_of_another_hosts_triton_the_setting_is_believed(asked: str, device: str) -> None:
     assert settle(chosen(triton_url=ELSEWHERE, device=asked)).preparation.device is Device(device)
 

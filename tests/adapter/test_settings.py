@@ -115,7 +115,8 @@ def test_the_repository_key_is_read_from_its_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("device", "precision"), [("cpu", "fp32"), ("gpu", "fp32"), ("gpu", "fp16"), ("cpu", "int8")]
+    ("device", "precision"),
+    [("cpu", "fp32"), ("gpu", "fp32"), ("gpu", "fp16"), ("intel", "fp16"), ("cpu", "bf16"), ("cpu", "int8")],
 )
 def test_a_precision_that_makes_its_device_faster_is_taken(device: str, precision: str) -> None:
     chosen = settings.load(preparation={"device": device, "precision": precision}).preparation
@@ -126,9 +127,11 @@ def test_a_precision_that_makes_its_device_faster_is_taken(device: str, precisio
     ("device", "precision", "told"),
     [
         ("cpu", "fp16", "fp16 needs a GPU"),
-        ("cpu", "tf32", "tf32 needs a GPU"),
+        ("cpu", "tf32", "tf32 needs an NVIDIA GPU"),
+        ("intel", "tf32", "tf32 needs an NVIDIA GPU"),
         ("gpu", "int8", "there is fp16"),
-        ("cpu", "fp8", "'fp32', 'tf32', 'fp16' or 'int8'"),
+        ("intel", "bf16", "there is fp16"),
+        ("cpu", "fp8", "'fp32', 'tf32', 'fp16', 'bf16' or 'int8'"),
     ],
 )
 def test_a_precision_that_does_not_is_refused(

@@ -14,7 +14,7 @@ import onnx
 
 from adapter.preparation.repository import prepare
 from adapter.protocol import Part, TaskName, TypeName
-from adapter.settings import PreparationSettings
+from adapter.settings import EngineChoice, PreparationSettings
 from tests.support import families, standins
 from tests.support.graphs import save
 
@@ -31,8 +31,8 @@ COMMITTED = Path(__file__).resolve().parents[2] / "model_repository"
 
 
 def preparation_settings(**chosen: Any) -> PreparationSettings:
-    """What models are prepared by: the defaults, but for what is chosen."""
-    return PreparationSettings(**chosen)
+    """What models are prepared by: the defaults, but for what is chosen, and the same engine on every host."""
+    return PreparationSettings(**{"engine": EngineChoice.ONNXRUNTIME, **chosen})
 
 
 def build_sources(cache: Path) -> None:

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from onnxruntime import GraphOptimizationLevel
 
 from adapter.preparation.graphs import samples
+from adapter.preparation.graphs.engine import Judge
 from adapter.preparation.graphs.file import RewriteError, copy_links, external_locations, read
-from adapter.preparation.graphs.proof import Answer, Sample, Session
+from adapter.preparation.graphs.proof import Answer, ProofFailed, Sample, Session
 from adapter.preparation.graphs.reduction import halve, is_transformer, quantise, round_to_half
 from adapter.preparation.graphs.rewrite import Rewritten
 from adapter.settings import Precision
@@ -47,9 +48,26 @@ REDUCTIONS: Mapping[Precision, Reduction] = {
 """`fp16` is for GPUs. `int8` is for CPUs: dynamic quantisation, of transformers only."""
 
 
+ENGINES_LIMIT = 0.9999
+"""The same where an engine computes the graph in bfloat16."""
+
+
 def sample_count(precision: Precision) -> int:
     """How many samples a recipe should have: more where a precision is measured with them."""
-    return samples.MOST if precision in REDUCTIONS else samples.COUNT
+    return samples.COUNT if precision in (Precision.FP32, Precision.TF32) else samples.MOST
+
+
+def same_directions(output: str) -> Judge:
+    """Compares the vectors of an encoder in full precision with those in bfloat16."""
+
+    def judge(expected: Sequence[Answer], found: Sequence[Answer]) -> str:
+        rows = [np.concatenate([answer[output] for answer in answers]) for answers in (expected, found)]
+        lowest = lowest_cosine(*(np.asarray(row, np.float64) for row in rows))
+        if lowest < ENGINES_LIMIT:
+            raise ProofFailed(f"a vector's cosine to fp32 is {rounded_down(lowest)}, under {ENGINES_LIMIT}")
+        return f"cosine to fp32 is {rounded_down(lowest)} or more, on {len(rows[0])} vectors"
+
+    return judge
 
 
 def reduce_precision(

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,11 @@ from tokenizers import Tokenizer
 
 from adapter.preparation.config import Model, Step, Tensor
 from adapter.preparation.graphs import samples
+from adapter.preparation.graphs.engine import Trial
 from adapter.preparation.graphs.file import RewriteError, declared_inputs, read
 from adapter.preparation.graphs.pixels import PIXELS, Normalisation
-from adapter.preparation.graphs.precision import reduce_precision, sample_count
+from adapter.preparation.graphs.precision import reduce_precision, same_directions, sample_count
+from adapter.preparation.graphs.proof import Sample
 from adapter.preparation.graphs.rewrite import Recipe, rewrite
 from adapter.preparation.graphs.shortening import Shortening, Text, lengths_up_to
 from adapter.preparation.resizing import SHORTEST, resize_of
@@ -78,6 +80,7 @@ def generate_visual(source: Path, name: str, staging: Path, settings: Preparatio
             settings,
             target,
             _picture_plan(target),
+            Trial(pictures, graph.batchable, judge=same_directions(output.name)),
             one_shape=True,
             half=graph.half,
         ),
@@ -136,6 +139,11 @@ def generate_textual(source: Path, name: str, staging: Path, settings: Preparati
                 GPU_BATCH,
                 working_mib=150,
                 shapes=[[cut] for cut in lengths_up_to(length)] if graph.shortened else (),
+            ),
+            Trial(
+                _cut(texts, length if graph.shortened else None),
+                graph.batchable,
+                judge=same_directions(output.name),
             ),
             one_shape=True,
             half=graph.half,
@@ -214,6 +222,12 @@ def _text(tokenizer: Tokenizer, text: str, cut: int, wiring: Mapping[str, Tensor
         for public, tensor in wiring.items()
     }
     return Text(feed, sum(encoding.attention_mask))
+
+
+def _cut(texts: Sequence[Sample], full: int | None) -> list[Sample]:
+    """The texts at each length that they are padded to; as they are, where that is one."""
+    cuts = lengths_up_to(full) if full else (None,)
+    return [{name: ids[:cut] for name, ids in text.items()} for cut in cuts for text in texts]
 
 
 def _size(config: Mapping[str, Any]) -> int:

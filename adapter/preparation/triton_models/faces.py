@@ -6,9 +6,10 @@ from pathlib import Path
 
 from adapter.preparation.config import Model, Step, Tensor
 from adapter.preparation.graphs import samples
+from adapter.preparation.graphs.engine import Trial
 from adapter.preparation.graphs.file import RewriteError
 from adapter.preparation.graphs.pixels import PIXELS, Normalisation
-from adapter.preparation.graphs.precision import reduce_precision, sample_count
+from adapter.preparation.graphs.precision import reduce_precision, same_directions, sample_count
 from adapter.preparation.graphs.rewrite import Recipe, rewrite
 from adapter.preparation.triton_models.gpu import Plan
 from adapter.preparation.triton_models.shared import (
@@ -23,7 +24,7 @@ from adapter.preparation.triton_models.shared import (
     same,
 )
 from adapter.protocol import GRAPH
-from adapter.settings import Device, PreparationSettings
+from adapter.settings import PreparationSettings
 from transforms.faces import CROP_SIZE_PX, classify_heads
 
 DETECTOR_SIZE = 640
@@ -72,6 +73,7 @@ def generate_detection(source: Path, name: str, staging: Path, settings: Prepara
             settings,
             graph_file(staging, detector),
             DETECTOR_PLAN,
+            None,
             one_shape=True,
             cpu_batch=2,
         ),
@@ -110,7 +112,7 @@ def generate_recognition(source: Path, name: str, staging: Path, settings: Prepa
     pixels = Tensor(PIXELS, "UINT8", (CROP_SIZE_PX, CROP_SIZE_PX, 3), "height, width, RGB")
     output = graph.embedding
     limit = settings.max_batch_size_faces
-    if settings.device is not Device.GPU:
+    if not settings.device.is_gpu:
         limit = min(limit, CPU_BATCH)
     models = [
         graph_model(
@@ -121,6 +123,7 @@ def generate_recognition(source: Path, name: str, staging: Path, settings: Prepa
             settings,
             target,
             Plan(limit, working_mib=600, sizes=[size for size in RECOGNISER_SIZES if size < limit] + [limit]),
+            Trial(crops, graph.batchable, judge=same_directions(output.name)),
             one_shape=True,
             half=graph.half,
         ),

@@ -60,11 +60,16 @@ def parameters(plan: Plan, graph: Path, settings: PreparationSettings) -> Mappin
         "gpu_memory_mib": str(held_mib + working_mib),
         "gpu_memory_limit_mib": str(settings.gpu_memory_mib),
     }
-    if plan.sizes:
-        found["batch_sizes"] = ",".join(map(str, plan.sizes))
-    if plan.shapes:
-        found["warm"] = " ".join("x".join(map(str, shape)) for shape in plan.shapes)
-    return found
+    return {**found, **shapes(plan)}
+
+
+def shapes(plan: Plan) -> Mapping[str, str]:
+    """The parameters of `backends/onnxruntime` that say in which shapes a graph runs."""
+    found = {
+        "batch_sizes": ",".join(map(str, plan.sizes)),
+        "warm": " ".join("x".join(map(str, shape)) for shape in plan.shapes),
+    }
+    return {key: value for key, value in found.items() if value}
 
 
 def _size_mib(graph: Path) -> int:

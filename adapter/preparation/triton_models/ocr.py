@@ -4,9 +4,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from adapter.preparation.config import Model, Step, Tensor
 from adapter.preparation.graphs import samples
+from adapter.preparation.graphs.engine import Trial
 from adapter.preparation.graphs.file import RewriteError, read
 from adapter.preparation.graphs.pixels import PIXELS, Normalisation
 from adapter.preparation.graphs.recogniser import CERTAINTIES, CLASSES, WIDTHS, write_recognizer
@@ -24,13 +29,17 @@ from adapter.preparation.triton_models.shared import (
     version_folder,
 )
 from adapter.protocol import GRAPH
-from adapter.settings import Device, PreparationSettings
+from adapter.settings import PreparationSettings
 from transforms.ocr_canvas import canvases
 from transforms.ocr_reading import read_characters
 from transforms.ocr_recognition import LINE_HEIGHT_PX
 
 SAMPLE_SIZE = 160
 SAMPLE_TEXTS = ("Hello", "17:30 Uhr", "no")
+USUAL_CANVAS = (736, 992)
+USUAL_WIDTHS = (320, 640)
+SCORE_TOLERANCE = 1e-3
+"""Of a map: that of the scores which are made of it. A line moves by less than a hundredth of a pixel."""
 CHARSET = "charset.txt"
 NORMALISATION = Normalisation((1.0,) * 3, None, scale=None, factor=1 / 127.5, channels="bgr")
 
@@ -79,7 +88,7 @@ def generate_detection(source: Path, name: str, staging: Path, settings: Prepara
     graph = rewrite(source / "detection" / GRAPH, graph_file(staging, detector), recipe)
     output = _map_of(graph.outputs, skip=0 if graph.batchable else 1)
     mapped = replace(output, name=MAP.name, ragged=True)
-    on_gpu = settings.device is Device.GPU
+    on_gpu = settings.device.is_gpu
     models = [
         Model(
             preprocess,
@@ -100,6 +109,11 @@ def generate_detection(source: Path, name: str, staging: Path, settings: Prepara
             settings,
             graph_file(staging, detector),
             replace(DETECTOR_PLAN, shapes=canvases(settings.ocr_max_resolution, GPU_ASPECTS)),
+            Trial(
+                [{PIXELS: samples.written(text, *USUAL_CANVAS)} for text in SAMPLE_TEXTS],
+                graph.batchable,
+                SCORE_TOLERANCE,
+            ),
             cpu_batch=1,
         ),
         Model(
@@ -154,6 +168,7 @@ def generate_recognition(source: Path, name: str, staging: Path, settings: Prepa
             settings,
             graph_file(staging, recognizer),
             RECOGNISER_PLAN,
+            Trial([_line(text, width) for width in USUAL_WIDTHS for text in SAMPLE_TEXTS], batched=True),
         ),
         Model(
             ctc,
@@ -175,6 +190,10 @@ def generate_recognition(source: Path, name: str, staging: Path, settings: Prepa
         ),
     ]
     return generated(models, settings)
+
+
+def _line(text: str, width: int) -> dict[str, NDArray[Any]]:
+    return {PIXELS: samples.written(text, LINE_HEIGHT_PX, width), WIDTHS: np.array([width], np.int32)}
 
 
 def _map_of(outputs: Sequence[Tensor], skip: int) -> Tensor:

@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from adapter.preparation.config import Model, Tensor, without_batching
+from adapter.preparation.config import Engine, Model, Tensor, without_batching
+from adapter.preparation.graphs.engine import Trial, choose
 from adapter.preparation.graphs.rewrite import Rewritten
 from adapter.preparation.triton_models import gpu
 from adapter.preparation.triton_models.gpu import Plan
 from adapter.protocol import GRAPH
 from adapter.settings import Device, PreparationSettings
+from backends.onnxruntime import engines
 
 VERSION = "1"
 
@@ -78,6 +80,7 @@ def graph_model(
     settings: PreparationSettings,
     graph: Path,
     plan: Plan,
+    trial: Trial | None,
     *,
     one_shape: bool = False,
     half: bool = False,
@@ -89,6 +92,9 @@ def graph_model(
     Args:
         graph: the file that was written.
         plan: how it runs on a GPU.
+        trial: what the engines of a CPU are tried with; none for a graph that stays with ONNX Runtime's own: a face
+            detector, since a landmark that moves by a ten-thousandth of a pixel gives another crop, and so another
+            vector (measured: 0.0013 off).
         one_shape: whether the input has one shape or a few, rather than many.
         half: whether it computes in float16.
         urgent: whether somebody waits for the answer, so that it goes before others.
@@ -103,6 +109,10 @@ def graph_model(
             instances=settings.gpu_instances,
             parameters=gpu.parameters(plan, graph, settings),
         )
+    if settings.device is Device.INTEL:
+        return replace(
+            model, max_batch_size=plan.most, parameters=gpu.shapes(plan), engine=_graphics(half=half)
+        )
     threads = {
         "intra_op_thread_count": settings.intra_op_threads,
         "inter_op_thread_count": settings.inter_op_threads,
@@ -110,7 +120,13 @@ def graph_model(
     parameters = {key: str(count) for key, count in threads.items() if count}
     if not one_shape:
         parameters |= SHAPES_VARY
-    return replace(model, max_batch_size=cpu_batch, parameters=parameters)
+    model = replace(model, max_batch_size=cpu_batch, parameters=parameters)
+    return replace(model, engine=choose(graph, model, trial, settings)) if trial else model
+
+
+def _graphics(*, half: bool) -> Engine:
+    precision = {"precision": "f16"} if half else {}
+    return Engine(engines.OPENVINO, {**engines.GRAPHICS, **precision}, "as IMMICH_TRITON_DEVICE=intel says")
 
 
 def generated(models: Sequence[Model], settings: PreparationSettings, *graphs: Rewritten) -> Generated:
@@ -120,7 +136,8 @@ def generated(models: Sequence[Model], settings: PreparationSettings, *graphs: R
     if reasons:
         models = [without_batching(model) for model in models]
     limit = min(model.max_batch_size for model in models)
-    notes = tuple(note for graph in graphs for note in graph.notes)
+    notes = [note for graph in graphs for note in graph.notes]
+    notes += [model.engine.why for model in models if model.engine]
     return Generated([*models[:-1], replace(models[-1], max_batch_size=limit)], (*reasons, *notes))
 
 

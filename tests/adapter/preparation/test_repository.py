@@ -5,9 +5,11 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
+from typing import Any
 
 import pytest
 
+from adapter import processor
 from adapter.preparation import manifest
 from adapter.preparation.config import Model, Step, Tensor, without_batching
 from adapter.preparation.graphs.file import RewriteError
@@ -46,7 +48,7 @@ class Workshop:
         (self.source / "config.json").write_text("{}")
         (self.source / "textual/model.onnx").write_text("weights")
 
-    def prepare(self, part: Part = PART, **chosen: int) -> Prepared:
+    def prepare(self, part: Part = PART, **chosen: Any) -> Prepared:
         settings = preparation_settings(**chosen)
         return prepare(part, self.source, self.repository, settings, self._generate)
 
@@ -109,6 +111,16 @@ class TestAgain:
         assert workshop.prepare() == workshop.find() == first
         assert workshop.identities() == before
         assert workshop.made == 1
+
+    @pytest.mark.parametrize(("engine", "made"), [("auto", 2), ("onnxruntime", 1)])
+    def test_on_another_processor_engines_are_chosen_anew_where_it_decides(
+        self, workshop: Workshop, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, engine: str, made: int
+    ) -> None:
+        monkeypatch.setattr(processor, "CPUINFO", tmp_path / "cpuinfo")
+        for kind in ("older", "newer", "newer"):
+            (tmp_path / "cpuinfo").write_text(f"model name\t: {kind}\nflags\t\t: fpu\n")
+            workshop.prepare(device="cpu", engine=engine)
+        assert workshop.made == made
 
     @pytest.mark.parametrize("name", ["config.json", "textual/model.onnx", "textual/another"])
     def test_a_changed_source_is_prepared_anew(self, workshop: Workshop, name: str) -> None:
