@@ -48,7 +48,7 @@ def test_the_example_chooses_one_of_the_profiles() -> None:
     assert dict(re.findall(r"^([A-Z_]+)=(.*)$", (ROOT / ".env.example").read_text(), re.MULTILINE)) == {
         "COMPOSE_PROFILES": "cpu"
     }
-    assert set(re.findall(r"profiles: \[(\w+)\]", COMPOSE)) == {"cpu", "gpu", "front"}
+    assert set(re.findall(r"profiles: \[(\w+)\]", COMPOSE)) == {"cpu", "gpu", "intel", "front"}
 
 
 def test_the_example_shows_the_defaults() -> None:
