@@ -80,7 +80,7 @@ def generate_visual(source: Path, name: str, staging: Path, settings: Preparatio
             settings,
             target,
             _picture_plan(target),
-            Trial(pictures, graph.batchable, judge=same_directions(output.name)),
+            trial=Trial(pictures, graph.batchable, same_directions(output.name)),
             one_shape=True,
             half=graph.half,
         ),
@@ -140,10 +140,10 @@ def generate_textual(source: Path, name: str, staging: Path, settings: Preparati
                 working_mib=150,
                 shapes=[[cut] for cut in lengths_up_to(length)] if graph.shortened else (),
             ),
-            Trial(
+            trial=Trial(
                 _cut(texts, length if graph.shortened else None),
                 graph.batchable,
-                judge=same_directions(output.name),
+                same_directions(output.name),
             ),
             one_shape=True,
             half=graph.half,

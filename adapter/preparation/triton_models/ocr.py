@@ -4,14 +4,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from adapter.preparation.config import Model, Step, Tensor
 from adapter.preparation.graphs import samples
-from adapter.preparation.graphs.engine import Trial
 from adapter.preparation.graphs.file import RewriteError, read
 from adapter.preparation.graphs.pixels import PIXELS, Normalisation
 from adapter.preparation.graphs.recogniser import CERTAINTIES, CLASSES, WIDTHS, write_recognizer
@@ -36,10 +31,6 @@ from transforms.ocr_recognition import LINE_HEIGHT_PX
 
 SAMPLE_SIZE = 160
 SAMPLE_TEXTS = ("Hello", "17:30 Uhr", "no")
-USUAL_CANVAS = (736, 992)
-USUAL_WIDTHS = (320, 640)
-SCORE_TOLERANCE = 1e-3
-"""Of a map: that of the scores which are made of it. A line moves by less than a hundredth of a pixel."""
 CHARSET = "charset.txt"
 NORMALISATION = Normalisation((1.0,) * 3, None, scale=None, factor=1 / 127.5, channels="bgr")
 
@@ -109,11 +100,6 @@ def generate_detection(source: Path, name: str, staging: Path, settings: Prepara
             settings,
             graph_file(staging, detector),
             replace(DETECTOR_PLAN, shapes=canvases(settings.ocr_max_resolution, GPU_ASPECTS)),
-            Trial(
-                [{PIXELS: samples.written(text, *USUAL_CANVAS)} for text in SAMPLE_TEXTS],
-                graph.batchable,
-                SCORE_TOLERANCE,
-            ),
             cpu_batch=1,
         ),
         Model(
@@ -168,7 +154,6 @@ def generate_recognition(source: Path, name: str, staging: Path, settings: Prepa
             settings,
             graph_file(staging, recognizer),
             RECOGNISER_PLAN,
-            Trial([_line(text, width) for width in USUAL_WIDTHS for text in SAMPLE_TEXTS], batched=True),
         ),
         Model(
             ctc,
@@ -190,10 +175,6 @@ def generate_recognition(source: Path, name: str, staging: Path, settings: Prepa
         ),
     ]
     return generated(models, settings)
-
-
-def _line(text: str, width: int) -> dict[str, NDArray[Any]]:
-    return {PIXELS: samples.written(text, LINE_HEIGHT_PX, width), WIDTHS: np.array([width], np.int32)}
 
 
 def _map_of(outputs: Sequence[Tensor], skip: int) -> Tensor:

@@ -80,8 +80,8 @@ def graph_model(
     settings: PreparationSettings,
     graph: Path,
     plan: Plan,
-    trial: Trial | None,
     *,
+    trial: Trial | None = None,
     one_shape: bool = False,
     half: bool = False,
     urgent: bool = False,
@@ -92,9 +92,7 @@ def graph_model(
     Args:
         graph: the file that was written.
         plan: how it runs on a GPU.
-        trial: what the engines of a CPU are tried with; none for a graph that stays with ONNX Runtime's own: a face
-            detector, since a landmark that moves by a ten-thousandth of a pixel gives another crop, and so another
-            vector (measured: 0.0013 off).
+        trial: what the engines of a CPU are tried with; none where the graph stays with ONNX Runtime's own.
         one_shape: whether the input has one shape or a few, rather than many.
         half: whether it computes in float16.
         urgent: whether somebody waits for the answer, so that it goes before others.

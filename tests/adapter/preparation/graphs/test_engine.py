@@ -19,6 +19,7 @@ from tests.support.graphs import Graph, save
 
 MODEL = Model("m", "", [Tensor("x", "FP32", (8,))], [Tensor("y", "FP32", (4,))], 8, "onnxruntime")
 ITEMS = [{"x": np.random.default_rng(seed).normal(0, 1, 8).astype(np.float32)} for seed in range(3)]
+TRIAL = Trial(ITEMS, batched=True, judge=same_directions("y"))
 WEIGHTS = np.random.default_rng(7).normal(0, 1, (8, 4)).astype(np.float32)
 
 
@@ -61,9 +62,8 @@ def _installed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def chosen(host: Host, **settings: str) -> Engine:
-    trial = Trial(ITEMS, batched=True, judge=same_directions("y"))
     asked = preparation_settings(**{"device": "cpu", "engine": "auto", **settings})
-    found = choose(Path("model.onnx"), MODEL, trial, asked, host.own, host.other)
+    found = choose(Path("model.onnx"), MODEL, TRIAL, asked, host.own, host.other)
     assert found
     return found
 
@@ -117,7 +117,7 @@ def test_onnx_runtime_is_timed_before_and_after_the_others() -> None:
 def test_nothing_is_tried_where_there_is_no_choice(settings: dict[str, str]) -> None:
     asked = preparation_settings(**{"device": "cpu", "engine": "auto", **settings})
     host = Host()
-    assert choose(Path(), MODEL, Trial(ITEMS, batched=True), asked, host.own, host.other) is None
+    assert choose(Path(), MODEL, TRIAL, asked, host.own, host.other) is None
     assert host.measured == []
 
 
