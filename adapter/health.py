@@ -27,7 +27,7 @@ LOOK_S = 5.0
 """Between two looks at a host that lacks something."""
 PRELOAD_RETRY_S = 15.0
 LOADING = "is being loaded"
-UNKNOWN = "this has not been looked at yet"
+UNKNOWN = "the service is being started"
 
 
 class Health:
@@ -69,7 +69,7 @@ class Health:
         if self._host:
             return self._host
         if time.monotonic() - self._last_up > GRACE_S:
-            return f"Triton does not answer: {self._absence}"
+            return f"Triton at {self._triton.url} does not answer: {self._absence}"
         return "; ".join(self._standing(part, fault) for part, fault in self._unloaded.items()) or None
 
     def _standing(self, part: Part, fault: str) -> str:
@@ -85,10 +85,11 @@ class Health:
         """Once, and again while it lacks something without which nothing can be served."""
         told: Sequence[Finding] = ()
         while self._host:
-            findings = [finding for finding in await self._look() if not finding.good]
+            findings = await self._look()
             for finding in findings:
-                if finding not in told:
-                    log.warning("%s: %s", finding.subject, finding.message)
+                if finding not in told and not finding.blocks:  # what blocks is told as the reason
+                    level = logging.INFO if finding.good else logging.WARNING
+                    log.log(level, "%s: %s", finding.subject, finding.message)
             told = findings
             self._host = next((f"{one.subject}: {one.message}" for one in findings if one.blocks), None)
             self._tell()
@@ -101,7 +102,7 @@ class Health:
                 async with asyncio.timeout(GRACE_S):
                     self._absence = await self._triton.fault()
             except TimeoutError:
-                self._absence = f"it is silent ({self._triton.url})"
+                self._absence = "it is silent"
             if not self._absence:
                 self._last_up = time.monotonic()
             self._tell()
@@ -135,7 +136,7 @@ class Health:
 
     def _tell(self) -> None:
         """Says in the log when the service is ready, or why it is not."""
-        if UNKNOWN in (self._host, self._absence):
+        if self.stopping or UNKNOWN in (self._host, self._absence):
             return
         trouble = self.trouble
         if trouble is None and not self.ready.is_set():

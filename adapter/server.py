@@ -72,7 +72,6 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
     task = asyncio.current_task()
     assert task
     _on_stop_signals(task.cancel)
-    log.info("starting Triton ...")
     async with open_service(settings) as service, exposed(service.metrics, settings.metrics_listen):
         gc.collect()
         gc.freeze()  # what is here now stays: no later collection looks at it again
@@ -80,7 +79,7 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
         announcing = asyncio.create_task(_announce(service, listener))
         await serve(service, listener)
         announcing.cancel()
-        log.info("stopping Triton ...")
+        log.info("all that was asked is answered")
         _on_stop_signals(lambda: None)
 
 
@@ -122,7 +121,6 @@ async def _announce(service: Service, listener: socket.socket) -> None:
     if settings.preparation.clip_resize is ClipResize.CONFIG:
         for name, resize in preparation.resized_otherwise().items():
             log.warning(RESIZED_OTHERWISE, name, resize)
-    log.info("Immich's other models are fetched when first asked for, into %s", settings.models)
     await service.health.ready.wait()
     host, port = listener.getsockname()[:2]
     address = _own_address() if host in ("::", "0.0.0.0") else host  # noqa: S104 - compared, not bound

@@ -1,6 +1,7 @@
 """Opens everything that the routes work with, in order, and closes it in reverse."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -20,6 +21,8 @@ from adapter.preparation.door import Preparation
 from adapter.registry import Registry
 from adapter.settings import Device, Settings
 from adapter.triton import Triton
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -95,10 +98,12 @@ async def _embedded(settings: Settings, metrics: Metrics) -> AsyncIterator[str]:
         metrics.triton_restarted,
         gpu=settings.preparation.device is Device.GPU,
     )
+    log.info("starting Triton ...")
     try:
         await triton.start()
         yield triton.url
     finally:
+        log.info("stopping Triton ...")
         await triton.stop()
 
 

@@ -115,7 +115,7 @@ class Triton:
             async with self._ask("GET", "health/live"):
                 return ""
         except TritonError as error:
-            return f"{error} ({self.url})"
+            return str(error)
 
     @asynccontextmanager
     async def _ask(
@@ -129,7 +129,8 @@ class Triton:
                     raise translate(await _message(response), response.status)
                 yield response
         except aiohttp.ClientConnectorError as error:
-            raise Unreachable(str(error)) from error
+            reason = error.os_error.strerror or error.os_error
+            raise Unreachable(f"{error.host}:{error.port} cannot be reached ({reason})") from error
         except (aiohttp.ClientError, ConnectionError, TimeoutError) as error:
             raise Gone(f"{type(error).__name__}: {error}") from error
 

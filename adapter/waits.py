@@ -27,7 +27,7 @@ class Waits:
     async def pause(self, part: Part, reason: str, seconds: float) -> None:
         """Waits before the next attempt; a new reason is told in the log."""
         if kind(self.reason(part)) != kind(reason):
-            log.warning("%s waits: %s", part, reason)
+            log.warning("%s", _sentence(part, reason))
         self._reasons[part] = reason
         await asyncio.sleep(seconds)
 
@@ -42,4 +42,8 @@ class Waits:
 
     def of(self, parts: Collection[Part]) -> str:
         """What these wait for, in a sentence; nothing where they do not."""
-        return " ".join(f"{part} waits: {self.reason(part)}" for part in parts if self.reason(part))
+        return " ".join(_sentence(part, self.reason(part)) for part in parts if self.reason(part))
+
+
+def _sentence(part: Part, reason: str) -> str:
+    return f"Waiting: {reason}" if reason.startswith(str(part)) else f"{part} waits: {reason}"

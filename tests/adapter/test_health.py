@@ -124,10 +124,12 @@ class TestTriton:
         stage = Stage()
         stage.triton.up = [False, False, True]
         async with watched(stage) as seen:
-            assert seen.trouble == "Triton does not answer: connection refused"
+            assert seen.trouble == "Triton at http://triton:8000 does not answer: connection refused"
             await asyncio.sleep(3 * PROBE_S)
             assert seen.trouble is None
-        assert told(caplog) == ["WARNING not ready: Triton does not answer: connection refused"]
+        assert told(caplog) == [
+            "WARNING not ready: Triton at http://triton:8000 does not answer: connection refused"
+        ]
 
     async def test_a_short_absence_is_not_told(self) -> None:
         async with watched(stage := Stage()) as seen:
@@ -140,12 +142,12 @@ class TestTriton:
         async with watched(stage := Stage()) as seen:
             stage.triton.up = [False]
             await asyncio.sleep(GRACE_S + PROBE_S)
-            assert seen.trouble == "Triton does not answer: connection refused"
+            assert seen.trouble == "Triton at http://triton:8000 does not answer: connection refused"
             stage.triton.up = [True]
             await asyncio.sleep(PROBE_S)
             assert seen.trouble is None
         assert told(caplog)[-2:] == [
-            "WARNING not ready: Triton does not answer: connection refused",
+            "WARNING not ready: Triton at http://triton:8000 does not answer: connection refused",
             "INFO ready again",
         ]
 
@@ -164,8 +166,9 @@ class TestHost:
             stage.findings = [little]
             await asyncio.sleep(LOOK_S)
             assert seen.trouble is None
+            seen.stopping = True
+            await asyncio.sleep(PROBE_S)
         assert told(caplog) == [
-            "WARNING models: /cahce does not exist: make it",
             "WARNING shared memory: only 64 MB: --shm-size 1g",
             "WARNING not ready: models: /cahce does not exist: make it",
         ]

@@ -177,7 +177,7 @@ def test_nobody_there_is_told_apart_from_a_broken_connection() -> None:
     async def ask() -> None:
         triton = Triton(f"http://127.0.0.1:{free_port()}", 5)
         try:
-            assert triton.url in await triton.fault()
+            assert "cannot be reached" in await triton.fault()
             await triton.infer("m", {"image": bytes_tensor(b"picture")})
         finally:
             await triton.close()

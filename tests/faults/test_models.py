@@ -113,7 +113,10 @@ def test_a_request_waits_for_a_hub_that_is_gone_and_says_so_when_its_time_is_ove
         assert "No answer within 3 s." in answer.json()["detail"]
     with serving(url, state, cache) as server, ThreadPoolExecutor(1) as pool:
         held = pool.submit(ask, server)
-        wait_for(lambda: f"{NAME} (clip visual) waits: " in server.log.read_text(), "a line of the log")
+        wait_for(
+            lambda: f"Waiting: {NAME} (clip visual) is not in the cache" in server.log.read_text(),
+            "a line of the log",
+        )
         assert "127.0.0.1 cannot be reached" in server.log.read_text()
         with running_hub(port) as hub:
             hub.publish(REPOSITORY, families.open_clip(1))
