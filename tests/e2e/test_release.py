@@ -53,7 +53,7 @@ def test_one_job_may_write_images_one_releases_and_no_other_anything() -> None:
 def test_an_image_is_published_for_every_runtime_there_is_and_the_front() -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     published = JOBS["publish"]["strategy"]["matrix"]["image"]
-    assert set(published) == {"cpu", "front", *extras} - {"demo", "dev", "embedded"}
+    assert set(published) == {"cpu", "intel", "front", *extras} - {"demo", "dev", "embedded", "openvino"}
 
 
 @pytest.mark.parametrize(
