@@ -4,7 +4,7 @@ Encoders only. What a detector says is cut by thresholds, and the millionth by w
 or a contour now and then (docs/performance.md).
 
 It is run as it will be served, by the backend's own code. One engine is loaded at a time, so that the weights lie in
-memory once: ONNX Runtime's own, the others, and the own again, for a host that grew busier or idler meanwhile. OpenVINO
+memory once: ONNX Runtime's own, the other, and the own again, for a host that grew busier or idler meanwhile. OpenVINO
 has a process of its own: where it crashes, nothing else does.
 """
 
@@ -121,20 +121,18 @@ def choose(
         return None
     config, feeds = _as_triton_hands_it_on(model), list(_feeds(trial, model.max_batch_size))
     expected = own(graph, config, None, feeds)
-    found: dict[str, tuple[Measured, str]] = {}
     reasons = []
     for precision, judge in _judges(trial, settings).items():
         try:
             measured = other(graph, config, {"precision": precision}, feeds)
-            found[precision] = measured, judge(expected.answers, measured.answers)
+            remark = judge(expected.answers, measured.answers)
+            break
         except ProofFailed as reason:
             reasons.append(f"openvino {precision} is not taken: {reason}")
-    if not found:
+    else:
         return Engine(why="; ".join(reasons))
     again = own(graph, config, None, feeds).times_ms
     least = {name: min(ms, again[name]) for name, ms in expected.times_ms.items()}
-    precision = max(found, key=lambda precision: _ratio(least, found[precision][0].times_ms))
-    measured, remark = found[precision]
     taken = settings.engine is EngineChoice.OPENVINO or _ratio(least, measured.times_ms) >= MARGIN
     return _described(precision, least, measured.times_ms, [remark, *reasons], taken=taken)
 
@@ -153,6 +151,7 @@ def same_numbers(expected: Sequence[Answer], found: Sequence[Answer]) -> str:
 
 
 def _judges(trial: Trial, settings: PreparationSettings) -> dict[str, Judge]:
+    """By precision: the one that is wanted, and what is taken in its place."""
     reduced = {engines.BF16: trial.judge} if settings.precision is Precision.BF16 else {}
     return {**reduced, "f32": same_numbers}
 

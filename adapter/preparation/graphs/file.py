@@ -46,6 +46,16 @@ def write(model: onnx.ModelProto, path: Path, source: Path) -> None:
     path.write_bytes(model.SerializeToString())
 
 
+def put_weights_beside(path: Path) -> None:
+    """Moves a graph's weights into a file of their own, which OpenVINO maps instead of holding a second copy.
+
+    What is mapped is given back when memory is short.
+    """
+    model = read(path)
+    if not external_locations(model):
+        onnx.save_model(model, path, save_as_external_data=True, location=f"{path.name}.data")
+
+
 def copy_links(path: Path) -> None:
     """Puts copies in the place of a graph's linked files of weights: ONNX's own loader refuses links."""
     for location in external_locations(read(path)):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from adapter.preparation.config import Engine, Model, Tensor, without_batching
 from adapter.preparation.graphs.engine import Trial, choose
+from adapter.preparation.graphs.file import put_weights_beside
 from adapter.preparation.graphs.rewrite import Rewritten
 from adapter.preparation.triton_models import gpu
 from adapter.preparation.triton_models.gpu import Plan
@@ -119,7 +120,10 @@ def graph_model(
     if not one_shape:
         parameters |= SHAPES_VARY
     model = replace(model, max_batch_size=cpu_batch, parameters=parameters)
-    return replace(model, engine=choose(graph, model, trial, settings)) if trial else model
+    engine = choose(graph, model, trial, settings) if trial else None
+    if engine and engine.name:
+        put_weights_beside(graph)
+    return replace(model, engine=engine)
 
 
 def _graphics(*, half: bool) -> Engine:

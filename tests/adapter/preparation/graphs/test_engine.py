@@ -107,10 +107,11 @@ def test_the_fastest_whose_numbers_are_right_is_taken(
     assert why in found.why
 
 
-def test_onnx_runtime_is_timed_before_and_after_the_others() -> None:
-    host = Host(bf16=(5, 0), f32=(5, 0))
+@pytest.mark.parametrize(("off", "tried"), [(0, ["bf16"]), (1, ["bf16", "f32"])])
+def test_onnx_runtime_is_timed_before_and_after_the_other(off: float, tried: list[str]) -> None:
+    host = Host(bf16=(5, off), f32=(5, 0))
     chosen(host, precision="bf16")
-    assert host.measured == ["own", "bf16", "f32", "own"]
+    assert host.measured == ["own", *tried, "own"]
 
 
 @pytest.mark.parametrize("settings", [{"device": "gpu"}, {"engine": "onnxruntime"}])

@@ -12,6 +12,7 @@ from adapter.preparation.graphs.file import (
     RewriteError,
     declared_inputs,
     opset_of,
+    put_weights_beside,
     read,
     write,
 )
@@ -47,6 +48,19 @@ def point_to(path: Path, location: str) -> None:
         if entry.key == "location":
             entry.value = location
     save(model, path)
+
+
+def test_weights_are_put_into_a_file_of_their_own_once(tmp_path: Path) -> None:
+    sample, path = (
+        {"x": np.linspace(-1, 1, 64, dtype=np.float32)},
+        save(perceptron(), tmp_path / "model.onnx"),
+    )
+    (before,), size = Session(path).alone([sample]), path.stat().st_size
+    for _ in range(2):
+        put_weights_beside(path)
+        assert path.stat().st_size < size / 10
+        assert (tmp_path / "model.onnx.data").stat().st_size == 64 * 32 * 4
+        assert difference(before["y"], Session(path).alone([sample])[0]["y"]) == 0
 
 
 def test_weights_in_a_file_of_their_own_are_linked_and_not_read(tmp_path: Path) -> None:
