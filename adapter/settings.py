@@ -91,7 +91,7 @@ kinds of processors share a state folder."""
     precision: Precision = Field(Precision.FP32, alias="IMMICH_TRITON_PRECISION")
     """`fp32`: as published; on a GPU, text is read in TF32, with the same characters. `tf32`, on a GPU: all \
 in TF32, as Immich's own container does it. `fp16`, on a GPU: CLIP and face vectors in half precision. \
-`bf16`, on a processor with AMX or AVX512_BF16: CLIP and face vectors in bfloat16 by OpenVINO, three to four times as \
+`bf16`, on a processor with AMX or AVX512_BF16: CLIP and face vectors in bfloat16 by OpenVINO, two to four times as \
 fast, of every model whose vectors keep a cosine of 0.9999. \
 `int8`, on a CPU: CLIP's transformers in 8-bit integers, 1.5 times as fast, or two to three times where the CPU has \
 VNNI. Vectors move: `immich-triton models prepare` tells by how much, and a model that moves too far is refused. \
