@@ -68,9 +68,16 @@ def cache(settings: Settings, preparation: Preparation) -> Finding:
 
 
 def state(settings: Settings, preparation: Preparation) -> Finding:
-    """The folder of prepared models can be written, and has room for those that are not prepared yet."""
-    if fault := _fault(settings.state, os.R_OK | os.W_OK | os.X_OK):
+    """The folder of prepared models can be written, and has room for those that are not prepared yet.
+
+    One that another host has filled may also be read alone.
+    """
+    if fault := _fault(settings.state, os.R_OK | os.X_OK):
         return Finding("state", False, fault, blocks=True)
+    if fault := _fault(settings.state, os.W_OK):
+        if not any(here.prepared for here in preparation.here()):
+            return Finding("state", False, f"{fault} Nothing is prepared in it either.", blocks=True)
+        return Finding("state", True, f"{settings.state} is only read: no other models can be prepared")
     free = shutil.disk_usage(_nearest(settings.state)).free
     needed = LITTLE_DISK_BYTES + sum(here.bytes for here in preparation.here() if not here.prepared)
     if free < needed:

@@ -4,13 +4,14 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from adapter import checks, settings
 from adapter.checks import Finding
-from adapter.preparation.door import Preparation
+from adapter.preparation.door import Preparation, Prepared
 from tests.support.permissions import WITHOUT_ROOTS_POWERS
 
 PROGRAM = """
@@ -21,6 +22,8 @@ from adapter.preparation.door import Preparation
 chosen = settings.load(cache_folder=sys.argv[1], state_folder=sys.argv[2])
 print(json.dumps([asdict(finding) for finding in checks.at_start(chosen, Preparation(chosen))]))
 """
+
+PREPARED = asdict(Prepared("one.visual", ("one.visual",), 1, {}))
 
 
 @pytest.fixture
@@ -77,6 +80,19 @@ def test_a_state_folder_that_cannot_be_written_is_named(cache: Path, tmp_path: P
     finding = look(cache, Path(state))["state"]
     assert not finding.good
     assert Path(state).parent.name in finding.message
+
+
+def test_a_state_folder_that_is_only_read_is_good_where_another_host_has_prepared_models(
+    cache: Path, tmp_path: Path
+) -> None:
+    state = tmp_path / "state"
+    public = state / "model_repository" / "one.visual"
+    public.mkdir(parents=True)
+    state.chmod(0o555)
+    empty = look(cache, state)["state"]
+    assert (empty.good, empty.blocks) == (False, True)
+    (public / "preparation.json").write_text(json.dumps({"prepared": PREPARED}))
+    assert look(cache, state)["state"].good
 
 
 @pytest.mark.parametrize(
