@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -50,8 +51,8 @@ class Stage:
 
 
 @asynccontextmanager
-async def serving(notice_s: float, grace_s: float) -> AsyncIterator[Stage]:
-    engine, health = FakeEngine(), FakeHealth()
+async def serving(notice_s: float, grace_s: float, health: FakeHealth | None = None) -> AsyncIterator[Stage]:
+    engine, health = FakeEngine(), health or FakeHealth()
     service = fake_service(engine, health, stop_notice_s=notice_s, stop_grace_s=grace_s)
     listener = server.listen("127.0.0.1", 0)
     port = listener.getsockname()[1]
@@ -112,3 +113,28 @@ def test_what_cannot_be_waited_for_is_answered_with_the_reason(
     asyncio.run(scene())
     assert "503: The service is being stopped." in caplog.text
     assert "Traceback" not in caplog.text
+
+
+class Late(FakeHealth):
+    """When the stop begins, somebody connects and asks; nobody accepts before the port is closed."""
+
+    port = 0
+    late: socket.socket
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name == "stopping" and value:
+            self.late = socket.create_connection(("127.0.0.1", self.port))
+            self.late.sendall(b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n")
+
+
+def test_who_was_let_in_by_the_kernel_alone_is_answered_too() -> None:
+    async def scene() -> bytes:
+        health = Late()
+        async with serving(notice_s=0, grace_s=20, health=health) as stage:
+            health.port = stage.port
+            stop()
+        with health.late:
+            return health.late.recv(1000)
+
+    assert asyncio.run(scene()).startswith(b"HTTP/1.1 503 ")
