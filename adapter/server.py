@@ -15,6 +15,7 @@ import uvloop
 
 from adapter import environment
 from adapter.app import create_app
+from adapter.connections import Connection, allow_many
 from adapter.draining import LAST_WORDS_S, Closing, DrainingServer
 from adapter.errors import SetupError
 from adapter.metrics import exposed
@@ -42,6 +43,7 @@ def run(settings: Settings) -> None:
     check_certificate(settings.tls_certificate, settings.tls_key)
     for sentence in environment.without_effect(VARIABLES):
         log.warning("%s", sentence)
+    allow_many()
     with listen(settings.host, settings.port) as listener, suppress(asyncio.CancelledError):
         uvloop.run(_serve(settings, listener))
 
@@ -99,7 +101,7 @@ def _on_stop_signals(action: Callable[[], object]) -> None:
 def _uvicorn_config(settings: Settings, service: Service) -> uvicorn.Config:
     return uvicorn.Config(
         Closing(create_app(service), service.health),
-        http="httptools",
+        http=Connection,
         log_config=None,
         access_log=False,
         lifespan="off",
