@@ -2,6 +2,7 @@
 
 ServiceError
 ├── BadInput             400  the picture, text or combination of tasks can never be answered
+├── BodyStopped          408  the rest of the body does not come
 ├── BodyTooLarge         413
 ├── InvalidEntries       422  `entries` asks for something that does not exist or is malformed
 └── Unavailable          503  the same request can succeed later
@@ -26,6 +27,10 @@ class ServiceError(Exception):
 
 class BadInput(ServiceError):
     status = 400
+
+
+class BodyStopped(ServiceError):
+    status = 408
 
 
 class BodyTooLarge(ServiceError):

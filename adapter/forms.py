@@ -1,5 +1,6 @@
 """Reading `/predict`'s form: into memory only, with a limit that is enforced while reading."""
 
+import asyncio
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
@@ -7,9 +8,12 @@ from fastapi.exceptions import RequestValidationError
 from starlette.formparsers import FormParser, MultiPartException
 from starlette.requests import Request
 
-from adapter.errors import BadInput, BodyTooLarge
+from adapter.errors import BadInput, BodyStopped, BodyTooLarge
 from adapter.multipart import Fields, read_multipart
 from adapter.protocol import Payload
+
+SILENCE_S = 30.0
+"""A client that sends nothing for so long is gone. (A packet that is lost again and again is late by half of it.)"""
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,7 @@ async def read_form(request: Request, limit: int) -> Form:
     Raises:
         RequestValidationError: `entries` is missing, or a field has the wrong kind (422, as FastAPI says it).
         BodyTooLarge: more than `limit` bytes.
+        BodyStopped: the rest of it does not come.
         BadInput: no form, or neither a picture nor a text in it.
     """
     body = _Body(request, limit)
@@ -84,11 +89,20 @@ class _Body:
         self._request, self._limit, self.size = request, limit, 0
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:
-        async for chunk in self._request.stream():
+        stream = self._request.stream()
+        while (chunk := await _next(stream)) is not None:
             self.size += len(chunk)
             if self.size > self._limit:
                 raise BodyTooLarge(f"The body is larger than the limit of {self._limit} bytes.")
             yield chunk
+
+
+async def _next(stream: AsyncGenerator[bytes, None]) -> bytes | None:
+    try:
+        async with asyncio.timeout(SILENCE_S):
+            return await anext(stream, None)
+    except TimeoutError as error:
+        raise BodyStopped(f"The body is not whole, and for {SILENCE_S:g} s nothing came of it.") from error
 
 
 def _fault(field: str, kind: str, message: str) -> dict[str, object]:

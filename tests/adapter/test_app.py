@@ -3,7 +3,7 @@
 import asyncio
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from typing import Any, cast
 
@@ -15,6 +15,7 @@ from fastapi.testclient import TestClient
 from adapter.app import ANSWERS_A_CONNECTION, create_app
 from adapter.errors import BadInput, ModelUnavailable
 from adapter.faults import Faults
+from adapter.forms import SILENCE_S
 from adapter.protocol import Part, TaskName, TypeName
 from adapter.requests import BUG
 from adapter.service import Service
@@ -206,6 +207,22 @@ def test_a_body_over_the_limit_is_refused(engine: FakeEngine, health: FakeHealth
         )
     assert answer.status_code == 413
     assert "limit" in answer.json()["detail"]
+
+
+async def test_a_body_that_stops_is_not_waited_for(engine: FakeEngine, health: FakeHealth) -> None:
+    app = create_app(service := fake_service(engine, health))
+
+    async def upload() -> AsyncIterator[bytes]:
+        for some in (b'--x\r\nContent-Disposition: form-data; name="text"\r\n\r\n', b"a", b" lemon"):
+            yield some
+            await asyncio.sleep(0.9 * SILENCE_S)
+        await asyncio.Event().wait()
+
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://ml") as client:
+        form = {"content-type": "multipart/form-data; boundary=x"}
+        answer = await client.post("/predict", content=upload(), headers=form)
+    assert (answer.status_code, service.memory.held) == (408, 0)
+    assert asyncio.get_running_loop().time() == pytest.approx((2 * 0.9 + 1) * SILENCE_S)
 
 
 def test_a_request_is_logged_in_one_line_without_what_was_sent(
