@@ -115,11 +115,17 @@ _NO_WEIGHTS = {".onnx", ".armnn", ".rknn", ".lock"}
 _UNSAFE = str.maketrans({":": "_", "\\": "_", "/": "_", ".": None})
 
 
+LONGEST_NAME = 128
+"""In bytes: files and folders are named after it."""
+
+
 def clean_name(name: str) -> str:
     """The model's name as Immich stores it: the last segment of a path, without characters of paths."""
     cleaned = name.split("/")[-1].translate(_UNSAFE).strip()
     if not cleaned or not cleaned.isprintable():
         raise ValueError("a model's name is empty")
+    if len(cleaned.encode()) > LONGEST_NAME:
+        raise ValueError("a model's name is too long")
     return cleaned
 
 

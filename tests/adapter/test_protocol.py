@@ -102,6 +102,12 @@ def test_a_model_name_is_cleaned_as_immich_does(sent: str, cleaned: str) -> None
     assert clean_name(sent) == cleaned
 
 
+@pytest.mark.parametrize("name", ["x" * 129, "é" * 65, "", " ", ".."])
+def test_a_name_that_no_folder_can_have_is_refused(name: str) -> None:
+    with pytest.raises(InvalidEntries):
+        parse_entries(json.dumps({"clip": {"visual": {"modelName": name}}}))
+
+
 def test_a_payload_of_the_wrong_kind_is_refused() -> None:
     entries = parse_entries(VISUAL)
     check_payload(entries, Payload(image=b"x"))
