@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -29,7 +29,6 @@ from demo import child_service
 from demo.models.faces import draw_face
 
 FOLDER = Path(__file__).resolve().parents[1] / "deploy" / "haproxy"
-NOBODY = "server nobody 127.0.0.1:1 backup no-check"
 LOOPS = {Kind.PICTURES: 8}
 ROUNDS = 3
 START_S = 2
@@ -54,8 +53,8 @@ async def _measure(photos: Workload, duration_s: float, requests: int) -> None:
     console = Console()
     async with AsyncExitStack() as stack:
         one, other = [await stack.enter_async_context(_host(photos, core)) for core in (0, 1)]
-        url = await stack.enter_async_context(_haproxy([one, other]))
-        sides = await stack.enter_async_context(connect(one, other, url))
+        front = await stack.enter_async_context(haproxy([one, other]))
+        sides = await stack.enter_async_context(connect(one, other, front.url))
         loads = [await _learnt(side, photos) for side in sides]
         rounds: list[list[Round]] = [[] for _ in loads]
         for _ in range(ROUNDS):
@@ -118,29 +117,39 @@ def _on(core: int) -> Iterator[None]:
         os.sched_setaffinity(0, cores)
 
 
+class Front(NamedTuple):
+    """HAProxy; it reads its config anew on SIGUSR2."""
+
+    url: str
+    process: asyncio.subprocess.Process
+
+
 @asynccontextmanager
-async def _haproxy(urls: Sequence[str]) -> AsyncIterator[str]:
+async def haproxy(urls: Sequence[str]) -> AsyncIterator[Front]:
     """The front of deploy/haproxy before these hosts."""
     listen, metrics = (f"127.0.0.1:{free_port()}" for _ in range(2))
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as log:
         _list_hosts(Path(folder, "hosts.cfg"), urls)
         process = await asyncio.create_subprocess_exec(
-            *("haproxy", "-db", "-f", str(FOLDER / "haproxy.cfg"), "-f", folder),
+            *("setpriv", "--pdeathsig", "TERM", "haproxy", "-W"),
+            *("-f", str(FOLDER / "haproxy.cfg"), "-f", folder),
             env={**os.environ, "FRONT_LISTEN": listen, "FRONT_METRICS": metrics, "IMMICH_TRITON_TOKEN": ""},
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
         )
         try:
             await asyncio.sleep(START_S)
-            yield f"http://{listen}"
+            yield Front(f"http://{listen}", process)
         finally:
             process.terminate()
             await process.wait()
 
 
 def _list_hosts(file: Path, urls: Sequence[str]) -> None:
-    servers = [f"server host{index} {urlsplit(url).netloc}" for index, url in enumerate(urls)]
-    lists = ((f"backend {name} from {name}", *servers, NOBODY, "") for name in ("photos", "searches"))
+    servers = [f"host{index} {urlsplit(url).netloc}" for index, url in enumerate(urls)]
+    checked = [f"server {server}" for server in servers]
+    unchecked = [f"server unchecked-{server} backup no-check" for server in servers]
+    lists = ((f"backend {name} from {name}", *checked, *unchecked, "") for name in ("photos", "searches"))
     file.write_text("\n".join(line for lines in lists for line in lines))
 
 

@@ -7,7 +7,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 from adapter.compare.client import connect
 from adapter.embedded import free_port
@@ -43,12 +43,7 @@ async def start(variables: Mapping[str, str], timeout_s: float) -> AsyncIterator
     port, triton_port = free_port(), free_port()
     ports = {"IMMICH_PORT": str(port), "IMMICH_TRITON_PORT": str(triton_port)}
     with tempfile.TemporaryFile() as log:
-        process = await asyncio.create_subprocess_exec(
-            *("setpriv", "--pdeathsig", "TERM", sys.executable, "-m", "adapter", "serve"),
-            env={**os.environ, **OPEN_TO_THIS_HOST, **ports, **variables},
-            stdout=log,
-            stderr=log,
-        )
+        process = await spawn({**ports, **variables}, log)
         service = ChildService(f"http://127.0.0.1:{port}", f"http://127.0.0.1:{triton_port}")
         try:
             await _until_ready(process, service.url, timeout_s, log)
@@ -57,6 +52,16 @@ async def start(variables: Mapping[str, str], timeout_s: float) -> AsyncIterator
             if process.returncode is None:
                 process.terminate()
             await process.wait()
+
+
+async def spawn(variables: Mapping[str, str], log: IO[bytes]) -> asyncio.subprocess.Process:
+    """`immich-triton serve`, ended when this process ends."""
+    return await asyncio.create_subprocess_exec(
+        *("setpriv", "--pdeathsig", "TERM", sys.executable, "-m", "adapter", "serve"),
+        env={**os.environ, **OPEN_TO_THIS_HOST, **variables},
+        stdout=log,
+        stderr=log,
+    )
 
 
 async def _until_ready(

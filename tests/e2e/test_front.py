@@ -121,6 +121,29 @@ def test_requests_wait_when_all_hosts_die_in_the_middle_of_their_work(
         assert [one.result().status_code for one in asked] == [200] * 8
 
 
+@pytest.mark.parametrize("before", [[], [SEARCH, PREVIEW]], ids=["kept connection", "held"])
+def test_what_another_haproxy_held_before_a_reload_is_answered_when_a_host_is_back(
+    tmp_path: Path, pair: tuple[Host, Host], clients: ThreadPoolExecutor, before: list[int]
+) -> None:
+    """It goes on with what it has, and no longer looks which hosts are up."""
+    host, _ = pair
+    host.answers.set()
+    with Front(tmp_path, hosts(host.address)) as front:
+        send(front, PREVIEW)  # its connection is kept
+        if before:
+            host.die()
+            front.wait_for("photos/a", "DOWN")
+        held = [clients.submit(send, front, size) for size in before]
+        front.reload()
+        if not before:
+            host.die()
+        held.append(clients.submit(send, front, SEARCH))
+        with pytest.raises(TimeoutError):
+            held[0].result(6)
+        host.start()
+        assert {one.result(20).text for one in held} == {"a"}
+
+
 def test_what_has_waited_too_long_is_refused_with_a_reason(tmp_path: Path) -> None:
     config = (FOLDER / "haproxy.cfg").read_text().replace("retries 280", "retries 1")
     with Front(tmp_path, hosts(Host("a").address), config) as front:

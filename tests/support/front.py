@@ -35,11 +35,12 @@ def until(condition: Callable[[], object], patience_s: float = PATIENCE_S) -> No
 
 def hosts(*servers: str, backends: Sequence[str] = ("photos", "searches")) -> str:
     """A list of hosts, `a`, `b` and so on: the address of each, or more of HAProxy's words after it."""
-    lines = [f"server {name} {words}" for name, words in zip("abcdefgh", servers, strict=False)]
-    lines.append("server nobody 127.0.0.1:1 backup no-check\n")
+    named = [*zip("abcdefgh", servers, strict=False)]
+    lines = [f"server {name} {words}" for name, words in named]
+    lines += [f"server {name}-unchecked {words} backup no-check" for name, words in named]
     made_from = {"searches": "searches"}
     heads = [f"backend {name} from {made_from.get(name, 'photos')}" for name in backends]
-    return "\n".join(line for head in heads for line in (head, *lines))
+    return "\n".join(line for head in heads for line in (head, *lines, ""))
 
 
 class Host:
