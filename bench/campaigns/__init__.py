@@ -1,0 +1,1 @@
+"""Campaigns: the service, with small models, under what it must survive. `scripts/campaign kill|soak|fuzz|rude`."""
