@@ -19,7 +19,8 @@ WITHOUT_EFFECT = {
         "Triton schedules the work": "REQUEST_THREADS",
         "lines of all pictures share runs; a line's text is the same in any": "MAX_BATCH_SIZE__OCR",
         "each model has the memory arena that was measured to be best for it": "MODEL_ARENA",
-        "such hardware is not supported": "OPENVINO_PRECISION ROCM_PRECISION",
+        "OpenVINO's precision is IMMICH_TRITON_PRECISION here": "OPENVINO_PRECISION",
+        "such hardware is not supported": "ROCM_PRECISION",
         "ARM NN is not supported": "ANN ANN_FP16_TURBO ANN_TUNING_LEVEL",
         "RKNN is not supported": "RKNN RKNN_THREADS",
         "the GPU is chosen by who starts Triton: docker-compose.yml hands DEVICE_IDS on": "DEVICE_IDS",
@@ -29,6 +30,8 @@ WITHOUT_EFFECT = {
 }
 """Variables of Immich's container that users have in their files and that do nothing here, and why."""
 _PREFIXES = ("MACHINE_LEARNING_", "IMMICH_TRITON_")
+IN_IMAGE = "/opt/venv"
+"""Where docker/Dockerfile puts the packages."""
 
 
 def without_effect(known: Collection[str]) -> Iterator[str]:
@@ -53,7 +56,7 @@ def child_environment() -> dict[str, str]:
 def command() -> str:
     """How the command line is called by whoever reads this: in a checkout, or from outside of a container of ours."""
     name = "immich-triton"
-    if sys.prefix == sys.base_prefix:  # no virtual environment
-        return f"docker exec -it {socket.gethostname()} {name}" if Path("/.dockerenv").exists() else name
+    if sys.prefix == IN_IMAGE:
+        return f"docker exec -it {socket.gethostname()} {name}"
     program = Path(sys.executable).with_name(name)
     return name if shutil.which(name) else os.path.relpath(program)
