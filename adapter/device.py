@@ -167,7 +167,10 @@ def _precision(device: Device, chosen: PreparationSettings) -> Precision:
     if precision is Precision.BF16 and not processor.has_bf16():
         raise SetupError(f"{asked} needs a processor with AMX or AVX512_BF16, and this one has neither")
     if (precision is Precision.BF16 or chosen.engine is EngineChoice.OPENVINO) and not processor.has_plugin():
-        raise SetupError(f"OpenVINO is asked for, and not installed here: pip install {processor.PLUGIN}")
+        raise SetupError(
+            "OpenVINO is asked for, and not installed here: with the variable set, scripts/setup installs it; of the "
+            "images, it is in the one for Intel graphics (docker build --build-arg RUNTIME=intel)"
+        )
     return precision
 
 

@@ -84,15 +84,15 @@ class PreparationSettings(BaseSettings):
 `auto` is the CPU. `intel`: Intel graphics by OpenVINO, or the CPU where none can be used; nobody has tried it yet."""
 
     engine: EngineChoice = Field(EngineChoice.AUTO, alias="IMMICH_TRITON_ENGINE")
-    """`auto`, on a CPU: each graph is timed when it is prepared, and computed by OpenVINO where that is clearly \
-faster than ONNX Runtime and gives the same numbers. `onnxruntime` or `openvino`: always that one; so where several \
-kinds of processors share a state folder."""
+    """`auto`, on a CPU: where OpenVINO is installed, each encoder is timed when it is prepared, and computed by \
+OpenVINO if that is clearly faster than ONNX Runtime and gives the same numbers. `onnxruntime` or `openvino`: always \
+that one; so where several kinds of processors share a state folder."""
 
     precision: Precision = Field(Precision.FP32, alias="IMMICH_TRITON_PRECISION")
     """`fp32`: as published; on a GPU, text is read in TF32, with the same characters. `tf32`, on a GPU: all \
 in TF32, as Immich's own container does it. `fp16`, on a GPU: CLIP and face vectors in half precision. \
-`bf16`, on a processor with AMX or AVX512_BF16: CLIP and face vectors in bfloat16 by OpenVINO, two to four times as \
-fast, of every model whose vectors keep a cosine of 0.9999. \
+`bf16`, on a processor with AMX or AVX512_BF16: CLIP and face vectors in bfloat16 by OpenVINO, three to five times as \
+fast, of every model whose sample vectors keep a cosine of 0.9999 (others' were 0.9998 and more). \
 `int8`, on a CPU: CLIP's transformers in 8-bit integers, 1.5 times as fast, or two to three times where the CPU has \
 VNNI. Vectors move: `immich-triton models prepare` tells by how much, and a model that moves too far is refused. \
 After a change the search index (with `fp16` and `bf16` the faces too) must be rebuilt in Immich, or old and new \
