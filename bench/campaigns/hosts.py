@@ -155,5 +155,5 @@ class Host:
 
 def _kind_of(program: str, command_line: list[str]) -> str:
     if program.startswith("triton_python"):
-        return "graph" if command_line[1].endswith(".onnx") else "step"
+        return "graph" if any(word.endswith(".onnx") for word in command_line) else "step"
     return name_of(program, command_line)

@@ -51,11 +51,10 @@ async def run(
             await stack.enter_async_context(_connected(url)) for url in (front.url, hosts[0].url)
         ]
         await judge.learn(alone, [request for of_kind in known.values() for request in of_kind])
-        killer = asyncio.create_task(killings.go_on(hosts, front, judge, pause_s))
-        outcomes = await ask_all(judge, client, mixed(known, requests, seed), CONCURRENCY, say)
-        killer.cancel()
-        with suppress(asyncio.CancelledError):
-            await killer
+        async with asyncio.TaskGroup() as group:
+            killer = group.create_task(killings.go_on(hosts, front, judge, pause_s))
+            outcomes = await ask_all(judge, client, mixed(known, requests, seed), CONCURRENCY, say)
+            killer.cancel()
         await asyncio.gather(*killings.recoveries)
     lost, wrong = (
         [fault for each in outcomes if (fault := getattr(each, what))] for what in ("lost", "wrong")
