@@ -37,7 +37,9 @@ class TextualOptions(Options):
     language: str | None = None
 
 
-Score = Annotated[float, Field(alias="minScore", allow_inf_nan=False)]
+LARGEST = 3.4e38
+"""Of float32, in which Triton is given scores."""
+Score = Annotated[float, Field(alias="minScore", allow_inf_nan=False, ge=-LARGEST, le=LARGEST)]
 
 
 class FaceDetectionOptions(Options):

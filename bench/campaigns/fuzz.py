@@ -25,7 +25,7 @@ from demo.child_service import ChildService
 CONCURRENCY = 16
 PATIENCE_S, WHOLE_PATIENCE_S = 0.3, 100.0
 """For the answer to a request that may be without an end, and to one that is whole."""
-PING_S = 0.05
+PING_S, BEFORE_S = 0.05, 3.0
 
 
 async def run(
@@ -56,6 +56,8 @@ async def run(
     judge, honest = Judge(), [of_kind[0] for of_kind in everything().values()]
     async with connect(service.url) as (client,):
         await judge.learn(client, honest)
+        with pinged(service.url) as before_pings:
+            await asyncio.sleep(BEFORE_S)
         with pinged(service.url) as pings:
             async with asyncio.TaskGroup() as group:
                 for _ in range(CONCURRENCY):
@@ -63,7 +65,7 @@ async def run(
         after = [await judge.ask(client, request) for request in honest]
     report.faults += [f"afterwards: {fault}" for outcome in after if (fault := outcome.lost or outcome.wrong)]
     report.figures |= {f"answers, {kind}": counted(found.elements()) for kind, found in statuses.items()}
-    report.figures |= {"/ping meanwhile": latencies(pings)}
+    report.figures |= {"/ping before": latencies(before_pings), "/ping meanwhile": latencies(pings)}
     if percentile(pings, 99) > PING_S:
         report.faults.append("/ping is held up")
     if all_processes(service) != before:

@@ -4,6 +4,7 @@ import os
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import psutil
 
@@ -18,25 +19,30 @@ from bench.campaigns.report import Report, Slope, counted, latencies
 from demo.child_service import ChildService
 
 SHARES = {Kind.PICTURES: 6, Kind.GROUPS: 3, Kind.PAGES: 1}
-SIDES = (1, 30, 200, 640, 1024, 1440, 1440, 2500)
+SIDES = (1, 30, 200, 640, 1024, 1440, 1440, 2000)
 BROKEN_EVERY = 8
 DIFFERENT = 240
 """Pictures; each is sent again and again, and must always be answered as at first."""
 CONCURRENCY = 4
 SAMPLES = 100
-ERRORS, MB = 3, 1.0
-"""What grows: a slope of three standard errors and more, and of a megabyte in a thousand requests."""
+ERRORS, LEAST = 3, 1.0
+"""What grows: a slope of three standard errors and more, and of 1 (megabyte, file) in a thousand requests."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """What the processes take, all of them: memory of each in megabytes, its share (PSS) of what several map."""
+    """What the processes take after so many requests, each by its name.
+
+    Attributes:
+        megabytes: in 10^6 bytes, but what is mapped of files: that is shared with whoever maps them too.
+        shared: how many files lie in shared memory.
+    """
 
     after: int
     megabytes: Mapping[str, float]
-    files: int
-    threads: int
-    shared_memory: int
+    files: Mapping[str, float]
+    threads: Mapping[str, float]
+    shared: Mapping[str, float]
 
 
 async def run(
@@ -77,33 +83,34 @@ def _pictures(count: int, chance: random.Random, seed: int) -> list[Request]:
 
 
 def _sample(processes: Mapping[int, str], after: int) -> Sample:
-    alive = [psutil.Process(pid) for pid in processes]
+    alive = {name: psutil.Process(pid) for pid, name in processes.items()}
     return Sample(
         after,
-        {processes[each.pid]: each.memory_full_info().pss / 1e6 for each in alive},
-        sum(each.num_fds() for each in alive),
-        sum(each.num_threads() for each in alive),
-        len([*SHARED_MEMORY.glob(f"{shared_memory_prefix(os.getpid())}*")]),
+        {name: _own_bytes(each.pid) / 1e6 for name, each in alive.items()},
+        {name: each.num_fds() for name, each in alive.items()},
+        {name: each.num_threads() for name, each in alive.items()},
+        {"all": len([*SHARED_MEMORY.glob(f"{shared_memory_prefix(os.getpid())}*")])},
     )
+
+
+def _own_bytes(pid: int) -> int:
+    """Anonymous memory, and the process's share (PSS) of memory that it shares."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith(("Pss_Anon:", "Pss_Shmem:")))
 
 
 def _look(samples: list[Sample], report: Report) -> None:
     """Adds what became of the processes: from first to last, and by the second half of the requests."""
-    half = samples[len(samples) // 2 :]
-    thousands = [sample.after / 1000 for sample in half]
-    for name in ("all processes", *sorted(samples[0].megabytes)):
-        megabytes = [
-            sum(sample.megabytes.values()) if name == "all processes" else sample.megabytes[name]
-            for sample in samples
-        ]
-        slope = Slope.of(thousands, megabytes[-len(half) :])
-        first, last = megabytes[0], megabytes[-1]
-        report.figures[f"MB of {name}"] = f"{first:.1f} → {last:.1f}, {slope} in a thousand requests"
-        if slope.value > max(ERRORS * slope.error, MB):
-            report.faults.append(f"{name} grows")
-    for what in ("files", "threads", "shared memory"):
-        numbers = [getattr(sample, what.replace(" ", "_")) for sample in samples]
-        slope = Slope.of(thousands, numbers[-len(half) :])
-        report.figures[what] = f"{numbers[0]} → {numbers[-1]}, at most {max(numbers)}, {slope}"
-        if slope.value > max(ERRORS * slope.error, MB):
-            report.faults.append(f"the number of {what} grows")
+    half = len(samples) // 2
+    thousands = [sample.after / 1000 for sample in samples[half:]]
+    for what in ("megabytes", "files", "threads", "shared"):
+        by_sample: list[Mapping[str, float]] = [getattr(sample, what) for sample in samples]
+        for name in ("all", *sorted(by_sample[0])) if what == "megabytes" else ("all",):
+            numbers = [sum(each.values()) if name == "all" else each[name] for each in by_sample]
+            slope = Slope.of(thousands, numbers[half:])
+            report.figures[f"{what}, {name}"] = f"{numbers[0]:.0f} → {numbers[-1]:.0f}, {slope} in a thousand"
+            if slope.value > max(ERRORS * slope.error, LEAST):
+                report.faults.append(f"{what}, {name}: grows")
+        more = {name: by_sample[-1][name] - by_sample[half][name] for name in by_sample[0]}
+        if what != "megabytes" and any(more.values()):
+            report.figures[f"{what}, more in the second half"] = str({n: c for n, c in more.items() if c})

@@ -72,6 +72,7 @@ def test_whoever_asks_for_nothing_is_told_so(raw: str) -> None:
         '{"ocr": {"detection": {"modelName": "a", "options": {"minScore": "high"}}}}',
         '{"ocr": {"detection": {"modelName": "a", "options": {"minScore": "nan"}}}}',
         '{"ocr": {"detection": {"modelName": "a", "options": {"minScore": NaN}}}}',
+        '{"ocr": {"detection": {"modelName": "a", "options": {"minScore": 1e300}}}}',
         '{"ocr": {"detection": {"modelName": "a", "options": {"maxResolution": 0}}}}',
     ],
 )

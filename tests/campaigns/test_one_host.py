@@ -37,7 +37,7 @@ def service(runner: asyncio.Runner, new_state: NewState) -> Iterator[ChildServic
 
 def lasting(faults: list[str]) -> list[str]:
     """Without those that a busy machine has, or a service that has just begun."""
-    return [fault for fault in faults if not fault.endswith((" held up", " grows"))]
+    return [fault for fault in faults if not fault.endswith((" held up", ": grows"))]
 
 
 def test_pictures_of_every_form_are_answered_as_at_first_and_broken_ones_refused(
