@@ -3,6 +3,7 @@
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from io import BytesIO
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -51,7 +52,7 @@ class Service:
     async def answer(self, request: Request) -> bytes:
         """The body of the answer to `/predict`. Raises `Failed`."""
         headers = {"Content-Type": CONTENT_TYPE}
-        status, body = await self._ask("POST", "/predict", data=request.body, headers=headers)
+        status, body = await self._ask("POST", "/predict", data=BytesIO(request.body), headers=headers)
         if status != 200:
             said = body[:SHOWN_BYTES].decode(errors="replace")
             raise Failed(f"{self.name} answers {status} to {request.name} ({request.model}): {said}")

@@ -6,7 +6,6 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
-import uvloop
 
 from adapter.preparation.catalog import can_be_built
 from adapter.protocol import TaskName
@@ -24,7 +23,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def runner() -> Iterator[asyncio.Runner]:
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    with asyncio.Runner() as runner:
         yield runner
 
 

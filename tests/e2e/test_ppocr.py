@@ -73,7 +73,7 @@ def test_a_name_of_an_unknown_version_size_or_language_is_refused_with_near_ones
     assert "Did you mean " in answer.json()["detail"]
 
 
-def test_a_model_that_lacks_the_revision_is_unavailable_and_says_so(server: Server) -> None:
+def test_a_model_that_lacks_the_revision_is_refused_and_says_so(server: Server) -> None:
     answer = server.predict({"clip": {"textual": {"modelName": ONLY_MAIN}}}, text="a dog")
-    assert answer.status_code == 503
+    assert answer.status_code == 422
     assert "has no revision 'v2' of this model" in answer.json()["detail"]
