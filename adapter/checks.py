@@ -10,11 +10,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from adapter.device import NoDriver, NoGpu, find, try_gpu
+from adapter.device import NoDriver, NoGpu, find, host_memory_bytes, try_gpu
 from adapter.embedded import SHARED_MEMORY
 from adapter.preparation.door import Preparation
 from adapter.protocol import TaskName, TypeName
-from adapter.settings import Device, Settings
+from adapter.setting_types import Device
+from adapter.settings import Settings
 
 GIB = 2**30
 LITTLE_DISK_BYTES = GIB
@@ -143,9 +144,8 @@ def gpu(settings: Settings) -> Finding:
 
 def memory_bytes() -> int:
     """What this process may take: the container's limit, or the host's memory."""
-    host = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     texts = [file.read_text().strip() for file in CGROUP_LIMITS if file.exists()]
-    return min([host, *(int(text) for text in texts if text.isdigit())])
+    return min([host_memory_bytes(), *(int(text) for text in texts if text.isdigit())])
 
 
 def size(count: int) -> str:

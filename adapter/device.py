@@ -10,7 +10,8 @@ from pathlib import Path
 
 from adapter import processor
 from adapter.errors import SetupError
-from adapter.settings import Device, EngineChoice, Precision, PreparationSettings, Settings
+from adapter.setting_types import Device, EngineChoice, Precision
+from adapter.settings import PreparationSettings, Settings
 
 log = logging.getLogger(__name__)
 
@@ -145,7 +146,7 @@ def settle(settings: Settings) -> Settings:
     settled = {
         "device": device,
         "precision": _precision(device, chosen),
-        "step_processes": chosen.step_processes or count_hands(device, _cores(), _memory_bytes()),
+        "step_processes": chosen.step_processes or count_hands(device, _cores(), host_memory_bytes()),
     }
     return settings.model_copy(update={"preparation": chosen.model_copy(update=settled)})
 
@@ -188,5 +189,6 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def _memory_bytes() -> int:
+def host_memory_bytes() -> int:
+    """The host's memory."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -14,7 +14,7 @@ from rich.highlighter import NullHighlighter
 from rich.logging import RichHandler
 
 from adapter.faults import kind
-from adapter.settings import LogFormat
+from adapter.setting_types import LogFormat
 
 _LEVELS = {"verbose": "debug", "log": "info", "warn": "warning", "fatal": "critical"}
 _NOISY = (

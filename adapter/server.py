@@ -22,7 +22,8 @@ from adapter.metrics import exposed
 from adapter.protocol import TaskName
 from adapter.security import check_certificate
 from adapter.service import Service, open_service
-from adapter.settings import VARIABLES, ClipResize, Settings
+from adapter.setting_types import ClipResize
+from adapter.settings import VARIABLES, Settings
 
 log = logging.getLogger(__name__)
 

@@ -19,7 +19,8 @@ from adapter.health import Health
 from adapter.metrics import Metrics
 from adapter.preparation.door import Preparation
 from adapter.registry import Registry
-from adapter.settings import Device, Settings
+from adapter.setting_types import Device
+from adapter.settings import Settings
 from adapter.triton import Triton
 
 log = logging.getLogger(__name__)

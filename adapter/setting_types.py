@@ -1,11 +1,58 @@
 """The types of settings: how the text of a variable becomes a value, and what it may be."""
 
 import re
+from enum import StrEnum
 from typing import Annotated
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, IPvAnyNetwork, SecretStr
 from pydantic_settings import NoDecode
+
+
+class ClipResize(StrEnum):
+    """How pictures are resized for CLIP."""
+
+    CONFIG = "config"
+    SHORTEST = "shortest"
+
+
+class Device(StrEnum):
+    """What models run on."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    GPU = "gpu"
+    INTEL = "intel"
+
+    @property
+    def is_gpu(self) -> bool:
+        """Whether every shape has its price there, so that few are seen."""
+        return self in (Device.GPU, Device.INTEL)
+
+
+class Precision(StrEnum):
+    """What graphs compute in."""
+
+    FP32 = "fp32"
+    TF32 = "tf32"
+    FP16 = "fp16"
+    BF16 = "bf16"
+    INT8 = "int8"
+
+
+class LogFormat(StrEnum):
+    """How a line of the log looks."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+class EngineChoice(StrEnum):
+    """Which engine computes graphs on a CPU."""
+
+    AUTO = "auto"
+    ONNXRUNTIME = "onnxruntime"
+    OPENVINO = "openvino"
 
 
 def _split(value: object) -> object:

@@ -1,6 +1,5 @@
 """Every setting of the service, from environment variables: Immich's own names where Immich has one."""
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -11,57 +10,24 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from adapter.environment import SECRETS
 from adapter.errors import SetupError
 from adapter.protocol import PARTS, Part, canonical
-from adapter.setting_types import Host, LogLevel, Names, Networks, Port, Token, Url, address_and_port
-
-
-class ClipResize(StrEnum):
-    """How pictures are resized for CLIP."""
-
-    CONFIG = "config"
-    SHORTEST = "shortest"
-
+from adapter.setting_types import (
+    ClipResize,
+    Device,
+    EngineChoice,
+    Host,
+    LogFormat,
+    LogLevel,
+    Names,
+    Networks,
+    Port,
+    Precision,
+    Token,
+    Url,
+    address_and_port,
+)
 
 GPU_MEMORY_MIB = 6144
 ORGANIZATION = "immich-app"
-
-
-class Device(StrEnum):
-    """What models run on."""
-
-    AUTO = "auto"
-    CPU = "cpu"
-    GPU = "gpu"
-    INTEL = "intel"
-
-    @property
-    def is_gpu(self) -> bool:
-        """Whether every shape has its price there, so that few are seen."""
-        return self in (Device.GPU, Device.INTEL)
-
-
-class Precision(StrEnum):
-    """What graphs compute in."""
-
-    FP32 = "fp32"
-    TF32 = "tf32"
-    FP16 = "fp16"
-    BF16 = "bf16"
-    INT8 = "int8"
-
-
-class LogFormat(StrEnum):
-    """How a line of the log looks."""
-
-    TEXT = "text"
-    JSON = "json"
-
-
-class EngineChoice(StrEnum):
-    """Which engine computes graphs on a CPU."""
-
-    AUTO = "auto"
-    ONNXRUNTIME = "onnxruntime"
-    OPENVINO = "openvino"
 
 
 _CONFIG = SettingsConfigDict(

@@ -4,7 +4,6 @@ import inspect
 import logging
 import os
 import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from PIL import Image
 from tests.support import golden
 from tests.support.asking import EVERYTHING
 from tests.support.clock import play
+from tests.support.mounts import mounted
 from tests.support.scheduling import ByService
 from tests.support.server import NewState, Server
 from tests.support.shared import SHARED
@@ -98,18 +98,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 1 MiB."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if mounted.returncode:
-        pytest.skip(f"no disk can be mounted here: {mounted.stderr.strip()}")
-    try:
+    with mounted(folder, "-t", "tmpfs", "-o", "size=1m", "tmpfs"):
         yield folder
-    finally:
-        subprocess.run(["umount", str(folder)], check=True)
 
 
 @pytest.fixture(autouse=True)

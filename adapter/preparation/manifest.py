@@ -12,7 +12,8 @@ from adapter.preparation.catalog import files_of, twin_of
 from adapter.preparation.config import Engine
 from adapter.processor import describe
 from adapter.protocol import MAIN, Part
-from adapter.settings import Device, EngineChoice, PreparationSettings
+from adapter.setting_types import Device, EngineChoice
+from adapter.settings import PreparationSettings
 
 FORMAT = 7
 """Raised when something else is written for the same sources: everything is then prepared anew."""

@@ -11,7 +11,7 @@ import numpy as np
 import onnxruntime
 from onnx import parser
 
-from adapter.settings import Device
+from adapter.setting_types import Device
 from backends.onnxruntime import engines
 
 CUDA = "CUDAExecutionProvider"

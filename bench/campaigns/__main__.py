@@ -26,8 +26,6 @@ def kill_command(requests: Requests = 10_000, seed: Seed = 0, output: Folder = P
     """Three hosts behind HAProxy, of which something is killed every few seconds; their logs are kept."""
 
     async def campaign(prepared: Path) -> Report:
-        async with one_host(prepared):
-            pass
         folder = Path(tempfile.mkdtemp(prefix="kill-", dir=_made(output)))
         return await kill.run(folder, prepared, requests, seed, say=_say)
 
@@ -62,10 +60,12 @@ def _on_one_host(campaign: Callable[[ChildService], Awaitable[Report]]) -> None:
 
 
 def _run(campaign: Callable[[Path], Awaitable[Report]]) -> None:
-    """Runs a campaign with an empty state folder, and shows what it found."""
+    """Runs a campaign with a state folder in which the models are prepared, and shows what it found."""
 
     async def with_folder() -> Report:
         with tempfile.TemporaryDirectory(prefix="campaign-") as state:
+            async with one_host(Path(state)):
+                pass
             return await campaign(Path(state))
 
     report = uvloop.run(with_folder())

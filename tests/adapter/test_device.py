@@ -20,7 +20,8 @@ from adapter.device import (
     try_gpu,
 )
 from adapter.errors import SetupError
-from adapter.settings import Device, Precision, PreparationSettings, Settings, load
+from adapter.setting_types import Device, Precision
+from adapter.settings import PreparationSettings, Settings, load
 
 CARD = "NVIDIA GeForce RTX 3060 (12288 MiB, driver 580.95.05)"
 GB = 2**30

@@ -34,6 +34,7 @@ BELOW_PREPARATION = (
     "adapter.errors",
     "adapter.processor",
     "adapter.protocol",
+    "adapter.setting_types",
     "adapter.settings",
 )
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from adapter import logs
-from adapter.settings import LogFormat
+from adapter.setting_types import LogFormat
 
 
 class Terminal(io.StringIO):

@@ -1,7 +1,6 @@
 """Models that one host has prepared, in a folder that others read and cannot write to."""
 
 import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pytest
 
 from demo.models import clip
 from tests.support.asking import LEMON
+from tests.support.mounts import mounted
 from tests.support.server import Server
 
 pytestmark = pytest.mark.triton
@@ -27,14 +27,8 @@ def shared_folder(prepared: Path, tmp_path: Path) -> Iterator[Path]:
         first.clip(MODEL, text="yellow"), first.clip(MODEL, LEMON)
     folder = tmp_path / "folder"
     shutil.copytree(original, folder, copy_function=shutil.copyfile)  # with other times than the originals
-    mount = ["mount", "-o", "bind,ro", str(folder), str(folder)]
-    mounted = subprocess.run(mount, capture_output=True, text=True, check=False)
-    if mounted.returncode:
-        pytest.skip(f"no folder can be mounted here: {mounted.stderr.strip()}")
-    try:
+    with mounted(folder, "-o", "bind,ro", str(folder)):
         yield folder
-    finally:
-        subprocess.run(["umount", str(folder)], check=True)
 
 
 def test_hosts_serve_what_another_has_prepared_from_a_folder_that_they_cannot_write_to(

@@ -14,7 +14,8 @@ import onnx
 
 from adapter.preparation.repository import prepare
 from adapter.protocol import Part, TaskName, TypeName
-from adapter.settings import EngineChoice, PreparationSettings
+from adapter.setting_types import EngineChoice
+from adapter.settings import PreparationSettings
 from tests.support import families, standins
 from tests.support.graphs import save
 

@@ -8,7 +8,7 @@ import pytest
 
 from adapter.preparation.graphs.precision import ENGINES_LIMIT, REDUCTIONS
 from adapter.processor import has_bf16, has_plugin
-from adapter.settings import Precision
+from adapter.setting_types import Precision
 from tests.support.server import Server
 
 pytestmark = [pytest.mark.triton, pytest.mark.slow]

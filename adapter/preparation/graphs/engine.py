@@ -24,7 +24,8 @@ import numpy as np
 from adapter.preparation.config import Engine, Model
 from adapter.preparation.graphs.proof import BATCH_TOLERANCE, Answer, ProofFailed, Sample, difference
 from adapter.processor import has_plugin
-from adapter.settings import Device, EngineChoice, Precision, PreparationSettings
+from adapter.setting_types import Device, EngineChoice, Precision
+from adapter.settings import PreparationSettings
 from backends.onnxruntime import engines
 from backends.onnxruntime.lanes import open_lanes
 

@@ -20,7 +20,7 @@ from adapter.preparation.graphs.file import RewriteError, copy_links, external_l
 from adapter.preparation.graphs.proof import Answer, ProofFailed, Sample, Session
 from adapter.preparation.graphs.reduction import halve, is_transformer, quantise, round_to_half
 from adapter.preparation.graphs.rewrite import Rewritten
-from adapter.settings import Precision
+from adapter.setting_types import Precision
 
 
 @dataclass(frozen=True)

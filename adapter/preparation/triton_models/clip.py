@@ -32,7 +32,8 @@ from adapter.preparation.triton_models.shared import (
     version_folder,
 )
 from adapter.protocol import GRAPH
-from adapter.settings import ClipResize, PreparationSettings
+from adapter.setting_types import ClipResize
+from adapter.settings import PreparationSettings
 from transforms.images import ResizeMode
 from transforms.resample import Interpolation
 
@@ -110,6 +111,7 @@ def generate_textual(source: Path, name: str, staging: Path, settings: Preparati
     graph = reduce_precision(full, target, texts, settings.precision)
     shutil.copyfile(source / "textual/tokenizer.json", version_folder(staging, tokenize) / "tokenizer.json")
     output = graph.embedding
+    cuts = lengths_up_to(length) if graph.shortened else [length]
     dims = (-1 if graph.shortened else length,)
     encoder_inputs = [Tensor(tensor.name, tensor.type, dims, "length") for tensor in wiring.values()]
     tokens = [Tensor(public, tensor.type, dims, "length") for public, tensor in wiring.items()]
@@ -123,7 +125,7 @@ def generate_textual(source: Path, name: str, staging: Path, settings: Preparati
             parameters={
                 "pad_token": pad_token,
                 "context_length": str(length),
-                **({"buckets": ",".join(map(str, lengths_up_to(length)[:-1]))} if graph.shortened else {}),
+                **({"buckets": ",".join(map(str, cuts[:-1]))} if graph.shortened else {}),
                 "canonicalize": flag(text_config.get("tokenizer_kwargs", {}).get("clean") == "canonicalize"),
                 "language_prefix": flag(name.startswith("nllb")),
             },
@@ -135,16 +137,8 @@ def generate_textual(source: Path, name: str, staging: Path, settings: Preparati
             [output],
             settings,
             target,
-            Plan(
-                GPU_BATCH,
-                working_mib=150,
-                shapes=[[cut] for cut in lengths_up_to(length)] if graph.shortened else (),
-            ),
-            trial=Trial(
-                _cut(texts, length if graph.shortened else None),
-                graph.batchable,
-                same_directions(output.name),
-            ),
+            Plan(GPU_BATCH, working_mib=150, shapes=[[cut] for cut in cuts] if graph.shortened else ()),
+            trial=Trial(_cut(texts, cuts), graph.batchable, same_directions(output.name)),
             one_shape=True,
             half=graph.half,
             urgent=True,
@@ -224,9 +218,8 @@ def _text(tokenizer: Tokenizer, text: str, cut: int, wiring: Mapping[str, Tensor
     return Text(feed, sum(encoding.attention_mask))
 
 
-def _cut(texts: Sequence[Sample], full: int | None) -> list[Sample]:
-    """The texts at each length that they are padded to; as they are, where that is one."""
-    cuts = lengths_up_to(full) if full else (None,)
+def _cut(texts: Sequence[Sample], cuts: Sequence[int]) -> list[Sample]:
+    """The texts at each length that they are padded to."""
     return [{name: ids[:cut] for name, ids in text.items()} for cut in cuts for text in texts]
 
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from adapter.preparation.graphs.file import read
-from adapter.settings import GPU_MEMORY_MIB, Precision, PreparationSettings
+from adapter.setting_types import Precision
+from adapter.settings import GPU_MEMORY_MIB, PreparationSettings
 
 FEW_CONVOLUTIONS = 4
 """A transformer has one, which cuts the picture into patches."""

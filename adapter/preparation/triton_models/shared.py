@@ -11,7 +11,8 @@ from adapter.preparation.graphs.rewrite import Rewritten
 from adapter.preparation.triton_models import gpu
 from adapter.preparation.triton_models.gpu import Plan
 from adapter.protocol import GRAPH
-from adapter.settings import Device, PreparationSettings
+from adapter.setting_types import Device
+from adapter.settings import PreparationSettings
 from backends.onnxruntime import engines
 
 VERSION = "1"

@@ -16,7 +16,7 @@ from adapter.preparation.graphs.precision import reduce_precision
 from adapter.preparation.graphs.proof import Sample, Session
 from adapter.preparation.graphs.reduction import halve
 from adapter.preparation.graphs.rewrite import Recipe, Rewritten, rewrite
-from adapter.settings import Precision
+from adapter.setting_types import Precision
 from tests.support.graphs import Graph, save, vision_transformer
 
 HALF, INTEGERS = Precision.FP16, Precision.INT8
