@@ -1,66 +1,78 @@
-"""Who may be read and run now. Nobody is refused: a request waits, unread, until there is room for it."""
+"""Who may be read on now. Nobody is refused: what comes of a body waits, unread, until there is room for it."""
 
 import asyncio
-from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 SMALL_BODY_BYTES = 64 * 1024
-"""A body that fits is a text search or a thumbnail: it never waits behind photos."""
+"""A body that fits is a text search or a thumbnail: it is not counted, and never waits behind photos."""
 
 
 class BodyMemory:
-    """A budget of bytes for request bodies, given out in order of arrival.
+    """A budget of bytes for request bodies, which take of it as they arrive, those that came first before the others.
 
-    A body is counted before it is read and until its request is answered, so that memory stays bounded
-    however many photos are sent at once.
+    What a body has taken it keeps until its request is answered, so memory stays bounded however many photos are sent
+    at once. The first of all bodies never waits: so no two of them wait for each other, and one that is larger than
+    the budget gets through.
     """
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
-        self._free = capacity
-        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self.held = 0
+        self._shares: list[Share] = []
 
-    @property
-    def held(self) -> int:
-        """Bytes of it that are given out."""
-        return self.capacity - self._free
-
-    @asynccontextmanager
-    async def hold(self, size: int) -> AsyncIterator[None]:
-        """Waits for room for a body of `size` bytes (at most all of it) and keeps it while the block runs."""
-        if size <= SMALL_BODY_BYTES:
-            yield
-            return
-        size = min(size, self.capacity)
-        await self._take(size)
+    @contextmanager
+    def share(self) -> Iterator["Share"]:
+        """A body's part of the budget, nothing at first, while the block runs."""
+        share = Share(self)
         try:
-            yield
+            yield share
         finally:
-            self._give_back(size)
+            if share in self._shares:
+                self._shares.remove(share)
+                self.held -= share.held
+                self.give()
 
-    async def _take(self, size: int) -> None:
-        if not self._waiting and size <= self._free:
-            self._free -= size
-            return
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((size, turn))
-        try:
-            await turn
-        except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
-                self._give_back(size)
-            raise
+    def give(self, new: "Share | None" = None) -> None:
+        """Gives to each what it waits for, as far as there is room.
 
-    def _give_back(self, size: int) -> None:
-        self._free += size
-        while self._waiting:
-            wanted, turn = self._waiting[0]
-            if turn.cancelled():
-                self._waiting.popleft()
-            elif wanted <= self._free:
-                self._waiting.popleft()
-                self._free -= wanted
-                turn.set_result(None)
-            else:
+        Args:
+            new: one that has not asked before.
+        """
+        if new:
+            self._shares.append(new)
+        for share in self._shares:
+            if share.wanted and share is not self._shares[0] and self.held + share.wanted > self.capacity:
                 return
+            self.held += share.wanted
+            share.receive()
+
+
+class Share:
+    """One body's part of a budget."""
+
+    def __init__(self, memory: BodyMemory) -> None:
+        self._memory = memory
+        self._arrived = 0
+        self.held = self.wanted = 0
+        self._turn: asyncio.Future[None] | None = None
+
+    def take(self, size: int) -> bool:
+        """Whether there is room for so many bytes more; otherwise `turn` comes when there is."""
+        self._arrived += size
+        if self._arrived <= SMALL_BODY_BYTES:
+            return True
+        self.wanted = self._arrived - self.held
+        self._memory.give(None if self.held else self)
+        return not self.wanted
+
+    async def turn(self) -> None:
+        """Waits for what was asked for last."""
+        self._turn = asyncio.get_running_loop().create_future()
+        await self._turn
+
+    def receive(self) -> None:
+        """Called when the budget has given what is wanted."""
+        self.held, self.wanted = self.held + self.wanted, 0
+        if self._turn and not self._turn.done():
+            self._turn.set_result(None)

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, cast
 
 import orjson
@@ -11,9 +12,10 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from adapter.admission import Share
 from adapter.errors import ServiceError
-from adapter.forms import declared_size, read_form
-from adapter.metrics import Stage
+from adapter.forms import check_declared_size, read_form
+from adapter.metrics import Progress, Stage
 from adapter.page.page import page
 from adapter.protocol import Entries, Part, Payload, TaskName, check_payload, parse_entries
 from adapter.requests import Account, RequestLog, detail
@@ -73,28 +75,37 @@ async def predict(request: Request) -> Response:
     service = _service(request)
     limit = service.settings.max_body_bytes
     account = _account(request)
-    account.progress.enter(Stage.WAIT)
+    account.progress.enter(Stage.READ)
+    check_declared_size(request, limit)
     in_time = service.deadlines.hold(lambda: _waited_for(service, account))
-    async with in_time, service.memory.hold(declared_size(request, limit)):
-        account.progress.enter(Stage.READ)
-        form = await read_form(request, limit)
-        account.bytes = form.size
-        entries = parse_entries(form.entries)
-        account.parts = _parts(entries)
-        check_payload(entries, form.payload)
-        account.progress.enter(Stage.TRITON)
-        answers = await _answer_all(service, entries, form.payload)
-        account.found = {
-            str(task): answer.found for task, answer in answers.items() if answer.found is not None
-        }
-        account.progress.enter(Stage.ENCODE)
-        body = answer_body(answers)
+    async with in_time:
+        with service.memory.share() as share:
+            form = await read_form(request, limit, partial(_make_room, share, account.progress))
+            account.bytes = form.size
+            entries = parse_entries(form.entries)
+            account.parts = _parts(entries)
+            check_payload(entries, form.payload)
+            account.progress.enter(Stage.TRITON)
+            answers = await _answer_all(service, entries, form.payload)
+            account.found = {
+                str(task): answer.found for task, answer in answers.items() if answer.found is not None
+            }
+            account.progress.enter(Stage.ENCODE)
+            body = answer_body(answers)
     last = next(request.app.state.answers) % ANSWERS_A_CONNECTION == 0
     return Response(
         orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY),
         headers={"Connection": "close"} if last else None,
         media_type="application/json",
     )
+
+
+async def _make_room(share: Share, progress: Progress, size: int) -> None:
+    """Waits until memory may hold so many bytes more of a body."""
+    if not share.take(size):
+        progress.enter(Stage.WAIT)
+        await share.turn()
+        progress.enter(Stage.READ)
 
 
 def _waited_for(service: Service, account: Account) -> str:

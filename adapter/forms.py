@@ -1,7 +1,7 @@
 """Reading `/predict`'s form: into memory only, with a limit that is enforced while reading."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
 
 from fastapi.exceptions import RequestValidationError
@@ -25,21 +25,23 @@ class Form:
     size: int
 
 
-def declared_size(request: Request, limit: int) -> int:
-    """Bytes to expect of the body; the limit where the client does not say.
+MakeRoom = Callable[[int], Awaitable[None]]
+"""Waits until memory may hold so many bytes more."""
 
-    Raises:
-        BodyTooLarge: the client says that it is over the limit.
-    """
+
+def check_declared_size(request: Request, limit: int) -> None:
+    """Raises `BodyTooLarge` where the client says that its body is over the limit."""
     declared = request.headers.get("content-length", "")
-    size = int(declared) if declared.isdigit() else limit
-    if size > limit:
-        raise BodyTooLarge(f"The body has {size} bytes; the limit is {limit}.")
-    return size
+    if declared.isdigit() and int(declared) > limit:
+        raise BodyTooLarge(f"The body has {declared} bytes; the limit is {limit}.")
 
 
-async def read_form(request: Request, limit: int) -> Form:
+async def read_form(request: Request, limit: int, make_room: MakeRoom) -> Form:
     """Reads and checks the form.
+
+    Args:
+        limit: of the body, in bytes.
+        make_room: called with each piece of it.
 
     Raises:
         RequestValidationError: `entries` is missing, or a field has the wrong kind (422, as FastAPI says it).
@@ -47,7 +49,7 @@ async def read_form(request: Request, limit: int) -> Form:
         BodyStopped: the rest of it does not come.
         BadInput: no form, or neither a picture nor a text in it.
     """
-    body = _Body(request, limit)
+    body = _Body(request, limit, make_room)
     fields = await _parse(request, body.chunks())
     entries, image, text = fields.get("entries"), fields.get("image"), fields.get("text")
     if not isinstance(entries, str) or not entries:
@@ -85,8 +87,9 @@ async def _read_urlencoded(request: Request, chunks: AsyncGenerator[bytes, None]
 class _Body:
     """A body that is counted while it is read, and not read beyond the limit."""
 
-    def __init__(self, request: Request, limit: int) -> None:
-        self._request, self._limit, self.size = request, limit, 0
+    def __init__(self, request: Request, limit: int, make_room: MakeRoom) -> None:
+        self._request, self._limit, self._make_room = request, limit, make_room
+        self.size = 0
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:
         stream = self._request.stream()
@@ -94,6 +97,7 @@ class _Body:
             self.size += len(chunk)
             if self.size > self._limit:
                 raise BodyTooLarge(f"The body is larger than the limit of {self._limit} bytes.")
+            await self._make_room(len(chunk))
             yield chunk
 
 

@@ -27,10 +27,10 @@ UNKNOWN = "unknown"
 
 
 class Stage(StrEnum):
-    """Where a request is, in this order."""
+    """Where a request is, in this order; the first two in turn."""
 
-    WAIT = "wait"  # for room in memory, unread
     READ = "read"
+    WAIT = "wait"  # for room in memory, the rest of it unread
     TRITON = "triton"  # at the models; also while they are loaded, healed or started again
     ENCODE = "encode"
 
@@ -145,7 +145,7 @@ class Progress:
         """Leaves the stage that it is in for another; for none, at the end."""
         now = time.monotonic()
         if self.stage:
-            self.stages_s[self.stage] = now - self._since
+            self.stages_s[self.stage] = self.stages_s.get(self.stage, 0.0) + now - self._since
             self._in_flight[self.stage].dec()
         if stage:
             self._in_flight[stage].inc()

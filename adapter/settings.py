@@ -220,7 +220,7 @@ folder, `main` before `v2`; and `main` of one that is not."""
     """Largest request body; larger ones are answered with 413."""
 
     held_bytes: int = Field(256 * 2**20, alias="IMMICH_TRITON_HELD_BYTES", gt=0)
-    """Total of the bodies held in memory at once; further requests wait unread."""
+    """Total of the bodies held in memory at once; what comes beyond that waits unread."""
 
     deadline_s: float = Field(280.0, alias="IMMICH_TRITON_DEADLINE_S", gt=0)
     """Seconds after which a request is answered in any case. Immich itself gives up after 300."""

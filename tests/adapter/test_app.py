@@ -12,6 +12,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
+from adapter.admission import SMALL_BODY_BYTES
 from adapter.app import ANSWERS_A_CONNECTION, create_app
 from adapter.errors import BadInput, ModelUnavailable
 from adapter.faults import Faults
@@ -194,6 +195,22 @@ async def test_an_answer_comes_by_the_deadline_and_says_what_was_waited_for(
         answer = await client.post("/predict", data={"entries": VISUAL}, files=IMAGE)
     assert asyncio.get_running_loop().time() == pytest.approx(280)
     assert (answer.status_code, answer.json()) == (503, {"detail": f"No answer within 280 s. {told}"})
+
+
+async def test_a_picture_waits_for_room_and_is_told_that_there_was_none(
+    engine: FakeEngine, health: FakeHealth
+) -> None:
+    service = fake_service(engine, health, held_bytes=1)
+    transport = httpx.ASGITransport(create_app(service))
+    picture = {"image": ("blob", bytes(SMALL_BODY_BYTES), "application/octet-stream")}
+    with service.memory.share() as other:
+        assert other.take(2 * SMALL_BODY_BYTES)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            answer = await client.post("/predict", data={"entries": VISUAL}, files=picture)
+            small = await client.post("/predict", data={"entries": VISUAL}, files=IMAGE)
+    told = "No answer within 280 s. There was no room for its body (IMMICH_TRITON_HELD_BYTES)."
+    assert (answer.status_code, answer.json()) == (503, {"detail": told})
+    assert (small.status_code, service.memory.held) == (200, 0)
 
 
 @pytest.mark.parametrize("declared", [True, False])
