@@ -28,14 +28,6 @@ def join(feeds):
     return {name: concatenate([feed[name] for feed in feeds]) for name in feeds[0]}
 
 
-def cut(feed, most):
-    """A feed in parts of so many rows, the last one of what is left."""
-    return [
-        {name: array[start : start + most] for name, array in feed.items()}
-        for start in range(0, rows(feed), most)
-    ]
-
-
 def take(feed, start, count, size):
     """Some rows of a feed, filled up with zeros to a size."""
     return {name: _fill(array[start : start + count], size) for name, array in feed.items()}

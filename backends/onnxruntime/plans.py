@@ -1,4 +1,4 @@
-"""How a GPU runs a batch: in runs of few shapes, two at a time, each by a session that sees no other shape.
+"""How a GPU runs a batch: in runs of few shapes, one after the other, each by a session that sees no other shape.
 
 A convolution keeps the plan of one shape only: a session that is fed shapes in turn makes a new one each time, which
 takes 30 to 60 times as long as the run. A transformer needs no such plans; its one session takes any batch.
@@ -8,18 +8,12 @@ import gc
 import os
 import re
 from collections import OrderedDict
-from concurrent.futures import ThreadPoolExecutor, wait
-from threading import Lock, Semaphore
 
 import triton_python_backend_utils as pb_utils
 
 from backends.onnxruntime import batches
 
-AT_A_TIME = 2
-"""Runs: while one waits for the GPU, the other copies its tensors and starts its kernels."""
 MOST_SESSIONS = 96
-ATTEMPTS_ALONE = 3
-"""Of a run that does not fit when no other session is left: after the second the arena has given back what is free."""
 _TOO_LITTLE_MEMORY = re.compile(
     r"allocate memory|Available memory of|out of memory|ALLOC_FAILED|bad allocation"
 )
@@ -45,10 +39,8 @@ class Plans:
         self._open, self._outputs, self._giving_back = open_session, outputs, giving_back
         self._sizes, self._most_rows = sizes, most_rows
         self._limits = {}  # of rows, where a run of more did not fit
+        self._tight = set()  # shapes of runs that did not fit at first
         self._sessions = OrderedDict()  # the one used last comes last
-        self._threads, self._room = ThreadPoolExecutor(AT_A_TIME), Semaphore(AT_A_TIME)
-        self._opening, self._alone = Lock(), Lock()
-        self._side_by_side = True  # until the memory did not suffice
 
     def run(self, feeds):
         """The outputs of each feed, in order.
@@ -56,11 +48,7 @@ class Plans:
         Raises:
             OutOfMemory: a single row is too much.
         """
-        if not self._most_rows:
-            return [self._run_once(feed) for feed in feeds]
-        cut = [batches.cut(feed, max(self._sizes, default=self._most_rows)) for feed in feeds]
-        answers = iter(self._run_feeds([part for parts in cut for part in parts]))
-        return [_together([next(answers) for _ in parts]) for parts in cut]
+        return [self._run_feed(feed) if self._most_rows else self._run_once(feed) for feed in feeds]
 
     def warm(self, feeds):
         """Makes the plans for feeds ahead of the first request, as far as the memory goes. Returns how many.
@@ -80,21 +68,13 @@ class Plans:
                 return number
         return len(feeds)
 
-    def _run_feeds(self, feeds):
-        """The outputs of feeds of one run each, or of a few where they do not fit."""
-        if len(feeds) == 1 or not self._side_by_side:
-            return [self._run_feed(feed) for feed in feeds]
-        running = [self._threads.submit(self._run_feed, feed) for feed in feeds]
-        wait(running)  # all of them, whatever comes of one: they read what the requests hold
-        return [one.result() for one in running]
-
     def _run_feed(self, feed):
         shape, count, outputs = batches.item_shapes(feed), batches.rows(feed), []
         start = 0
         while start < count:
             taken, size = self._next_piece(shape, count - start)
             try:
-                answer = self._run_once(batches.take(feed, start, taken, size))
+                answer = self._run_once(batches.take(feed, start, taken, size), smallest=size == 1)
             except OutOfMemory:
                 if size == 1:
                     raise
@@ -102,7 +82,7 @@ class Plans:
                 continue
             outputs.append([output[:taken] for output in answer])
             start += taken
-        return _together(outputs)
+        return [batches.concatenate(column) for column in zip(*outputs, strict=True)]
 
     def _next_piece(self, shape, count):
         limit = self._limits.get(shape, self._most_rows)
@@ -110,43 +90,40 @@ class Plans:
             return min(count, limit), min(count, limit)
         return batches.pieces(count, [size for size in self._sizes if size <= limit] or [1])[0]
 
-    def _run_once(self, feed):
-        """The outputs of a run; where the memory does not suffice beside another, of one alone."""
-        with self._room:
-            try:
-                return self._run(feed)
-            except OutOfMemory:
-                self._side_by_side = False
-        with self._alone, self._room, self._room:
-            return self._run_alone(feed)
+    def _run_once(self, feed, smallest=True):
+        """The outputs of a run, with more room where the memory did not suffice.
 
-    def _run_alone(self, feed):
-        """The outputs of a run. Where memory does not suffice, sessions of other shapes are closed for it."""
-        attempts, options = ATTEMPTS_ALONE, None
-        while True:
+        Args:
+            smallest: no smaller runs would do in its place. Otherwise no session is closed for it: to open one again
+                takes as long as a hundred runs.
+        """
+        failure = ""
+        for options in self._attempts(feed, smallest):
             try:
-                return self._run(feed, options)
-            except OutOfMemory as error:
+                return self._session(feed).run(self._outputs, feed, options)
+            except Exception as error:
                 failure = str(error)
-            options = self._giving_back
-            if not self._close_least_used(self._key(feed)):
-                attempts -= 1
-                if not attempts:
-                    self._close(self._key(feed))
-                    raise OutOfMemory(failure)
+                if not _TOO_LITTLE_MEMORY.search(failure):
+                    if _DEVICE_LOST.search(failure):
+                        _end_process(failure)
+                    raise
+        self._close(self._key(feed))
+        raise OutOfMemory(failure)
 
-    def _run(self, feed, options=None):
-        try:
-            with self._opening:
-                session = self._session(feed)
-            return session.run(self._outputs, feed, options)
-        except Exception as error:
-            failure = str(error)
-            if _TOO_LITTLE_MEMORY.search(failure):
-                raise OutOfMemory(failure) from None
-            if _DEVICE_LOST.search(failure):
-                _end_process(failure)
-            raise
+    def _attempts(self, feed, smallest):
+        """The options of each attempt. In between room is made."""
+        shapes = tuple(array.shape for array in feed.values())
+        yield None
+        if smallest or shapes not in self._tight:
+            self._tight.add(shapes)
+            yield from self._after_giving_back()
+        while smallest and self._close_least_used(self._key(feed)):
+            yield from self._after_giving_back()
+
+    def _after_giving_back(self):
+        """Two attempts: the arena gives back what is free when the first ends, whatever comes of it."""
+        yield self._giving_back
+        yield self._giving_back
 
     def _session(self, feed):
         key = self._key(feed)
@@ -170,11 +147,6 @@ class Plans:
     def _close(self, key):
         self._sessions.pop(key, None)
         gc.collect()  # the failure's traceback may hold it
-
-
-def _together(parts):
-    """The outputs of several runs as those of one."""
-    return [batches.concatenate(column) for column in zip(*parts, strict=True)]
 
 
 def _end_process(error):

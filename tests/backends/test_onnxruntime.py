@@ -207,7 +207,9 @@ class TestFewShapes:
         for x, answer in zip(sent, step.run(*(InferenceRequest(x=x) for x in sent)), strict=True):
             np.testing.assert_array_equal(arrays(answer)["double"], x + x)
             np.testing.assert_array_equal(arrays(answer)["square"], x * x)
-        assert {shape for (shape,) in plans._sessions} == {(size, 2) for size in runs}
+        assert [shape for (shape,) in plans._sessions] == [
+            (size, 2) for size in sorted(set(runs), reverse=True)
+        ]
 
     def test_the_shapes_of_the_config_are_warm_before_the_first_request(
         self, load: Load, graph: Path
@@ -290,6 +292,21 @@ class TestTooLittleMemory:
         ((answer,),) = runner.run([{"x": rows(1, 2)}])
         np.testing.assert_array_equal(answer, 2 * rows(1, 2))
         assert not runner._limits, "it was run in one piece"
+
+    def test_a_large_run_that_does_not_fit_closes_no_session(self, plans: Any) -> None:
+        arena = Memory(10)
+        runner = plans.Plans(arena.open, ["double"], [1, 2], 2, giving_back="yes")
+        runner.run([{"x": rows(1, 2)}, {"x": rows(1)}])
+        shapes, runs = list(runner._sessions), []
+        for _ in range(3):
+            arena.left, arena.free = 0, arena.left + arena.free  # what is free lies in pieces
+            runner.run([{"x": rows(1, 2)}])
+            runs.append(dict(runner._limits))
+        assert runs == [{}, {((2,),): 1}, {((2,),): 1}], (
+            "smaller runs go in its place from the second time on"
+        )
+        assert shapes == [((2, 2),), ((1, 2),)]
+        assert list(runner._sessions) == [((1, 2),)], "of its own it has no more use"
 
     def test_what_never_fits_is_an_error(self, plans: Any) -> None:
         with pytest.raises(plans.OutOfMemory, match="Failed to allocate"):
