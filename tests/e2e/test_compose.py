@@ -4,6 +4,7 @@ import io
 import socket
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -106,6 +107,21 @@ def test_an_update_costs_no_request_that_comes_through_the_front(stack: Stack, p
         load.wait_for_answers(80, START_TIMEOUT_S)
     assert set(load.outcomes) == {"200"}
     assert not {stack.container(service) for service in SERVICES} & {*before}
+
+
+def test_a_front_that_is_up_before_its_host_has_a_name_holds_what_comes(stack: Stack, picture: bytes) -> None:
+    stack.compose("rm", "-s", "-f", "front", "adapter-cpu")
+    stack.compose("up", "-d", "--no-build", "--no-deps", "front")
+    with stack.front.load(NAME, picture) as load:
+        time.sleep(3)
+        stack.compose("up", "-d", "--no-build", "--no-deps", "adapter-cpu")
+        load.wait_for_answers(40, START_TIMEOUT_S)
+        stack.compose("stop", "adapter-cpu")
+        time.sleep(3)
+        stack.compose("start", "adapter-cpu")
+        load.wait_for_answers(80, START_TIMEOUT_S)
+    assert set(load.outcomes) == {"200"}
+    stack.wait_for_health("adapter-cpu")
 
 
 def test_predictions_leave_nothing_behind(stack: Stack, picture: bytes) -> None:
