@@ -12,6 +12,7 @@ from adapter import processor
 from adapter.errors import SetupError
 from adapter.setting_types import Device, EngineChoice, Precision
 from adapter.settings import PreparationSettings, Settings
+from backends import cores
 
 log = logging.getLogger(__name__)
 
@@ -146,7 +147,7 @@ def settle(settings: Settings) -> Settings:
     settled = {
         "device": device,
         "precision": _precision(device, chosen),
-        "step_processes": chosen.step_processes or count_hands(device, _cores(), host_memory_bytes()),
+        "step_processes": chosen.step_processes or count_hands(device, cores.logical(), host_memory_bytes()),
     }
     return settings.model_copy(update={"preparation": chosen.model_copy(update=settled)})
 
@@ -183,10 +184,6 @@ def count_hands(device: Device, cores: int, memory_bytes: int) -> int:
     """
     wanted = cores * 3 // 4 if device.is_gpu else cores // 4
     return max(1, min(wanted, memory_bytes // 2**30, MOST_HANDS))
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0))
 
 
 def host_memory_bytes() -> int:

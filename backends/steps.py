@@ -5,13 +5,12 @@ Imported inside Triton's Python stub only.
 
 import ctypes
 import json
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import triton_python_backend_utils as pb_utils
 
-from backends import pictures
+from backends import cores, pictures
 from transforms import InputError
 
 Answer = Callable[["pb_utils.InferenceRequest"], Sequence["pb_utils.Tensor"]]
@@ -22,7 +21,7 @@ _C.mallopt(_M_MMAP_THRESHOLD, 32 * 2**20)
 _C.mallopt(_M_TRIM_THRESHOLD, 64 * 2**20)
 # The C library keeps what a preview took for the next one. To be given 15 MB anew cost each picture 7 of its 16 ms.
 
-_THREADS = ThreadPoolExecutor(os.cpu_count())
+_THREADS = ThreadPoolExecutor(cores.logical())
 """For work on pictures: Pillow, OpenCV and the kernels go on without the GIL."""
 
 

@@ -1,9 +1,10 @@
 """What a config.pbtxt says of a session, in ONNX Runtime's words."""
 
 import os
-from pathlib import Path
 
 import onnxruntime as ort
+
+from backends import cores
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 CUDA_OPTIONS = ("arena_extend_strategy", "cudnn_conv_algo_search", "cudnn_conv_use_max_workspace", "use_tf32")
@@ -11,7 +12,6 @@ CUDA_OPTIONS = ("arena_extend_strategy", "cudnn_conv_algo_search", "cudnn_conv_u
 
 SHRINKAGE = "memory.enable_memory_arena_shrinkage"
 _NICE = {"PRIORITY_MAX": 0, "PRIORITY_DEFAULT": 5}
-_CPUS = Path("/sys/devices/system/cpu")
 
 
 def read_parameters(config):
@@ -31,7 +31,8 @@ def session_options(config):
     options.log_severity_level = 3
     if config.get("optimization", {}).get("graph", {}).get("level"):
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
-    options.intra_op_num_threads = int(parameters.get("intra_op_thread_count", 0)) or _cores()
+    # Said, because ONNX Runtime's own default is to bind threads to cores, the same ones for every model.
+    options.intra_op_num_threads = int(parameters.get("intra_op_thread_count", 0)) or cores.physical()
     options.inter_op_num_threads = int(parameters.get("inter_op_thread_count", 0))
     options.enable_mem_pattern = parameters.get("enable_mem_pattern", "1") != "0"
     # Several models share the cores: a thread that spins while it waits takes them from the others.
@@ -67,16 +68,3 @@ def take_priority(config):
     level = _NICE[config.get("optimization", {}).get("priority", "PRIORITY_DEFAULT")]
     servers = os.getpriority(os.PRIO_PROCESS, os.getppid())
     os.nice(max(0, servers + level - os.nice(0)))  # only root may lower it
-
-
-def _cores():
-    """How many cores this process may use; two threads of one core count once, for they share its arithmetic units.
-
-    It is said to ONNX Runtime, whose own default is to bind threads to cores, the same ones for every model.
-    """
-    allowed = os.sched_getaffinity(0)
-    try:
-        siblings = {(_CPUS / f"cpu{number}/topology/thread_siblings_list").read_text() for number in allowed}
-    except OSError:
-        return len(allowed)
-    return len(siblings)
