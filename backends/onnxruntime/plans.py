@@ -8,6 +8,7 @@ import gc
 import os
 import re
 from collections import OrderedDict
+from functools import partial
 
 import triton_python_backend_utils as pb_utils
 
@@ -58,7 +59,7 @@ class Plans:
         """
         for number, feed in enumerate(feeds):
             try:
-                self._session(feed).run(self._outputs, feed)
+                self._add_session(feed).run(self._outputs, feed)
             except Exception as error:
                 if not _TOO_LITTLE_MEMORY.search(str(error)):
                     raise
@@ -94,8 +95,7 @@ class Plans:
         """The outputs of a run, with more room where the memory did not suffice.
 
         Args:
-            smallest: no smaller runs would do in its place. Otherwise no session is closed for it: to open one again
-                takes as long as a hundred runs.
+            smallest: no smaller runs would do in its place.
         """
         failure = ""
         for options in self._attempts(feed, smallest):
@@ -111,13 +111,19 @@ class Plans:
         raise OutOfMemory(failure)
 
     def _attempts(self, feed, smallest):
-        """The options of each attempt. In between room is made."""
-        shapes = tuple(array.shape for array in feed.values())
+        """The options of each attempt. In between room is made.
+
+        Sessions for other numbers of the same items are closed for a run of one item alone: they are needed again at
+        once, and to open one takes as long as a hundred runs.
+        """
         yield None
-        if smallest or shapes not in self._tight:
-            self._tight.add(shapes)
-            yield from self._after_giving_back()
-        while smallest and self._close_least_used(self._key(feed)):
+        closable = partial(self._closable, feed, of_any_items=smallest)
+        shapes = _shapes(feed)
+        if shapes in self._tight and not smallest and not closable():
+            return  # smaller ones it is
+        self._tight.add(shapes)
+        yield from self._after_giving_back()
+        while self._close_half(closable()):
             yield from self._after_giving_back()
 
     def _after_giving_back(self):
@@ -126,27 +132,46 @@ class Plans:
         yield self._giving_back
 
     def _session(self, feed):
+        """The session for a feed. Where there is no room for a new one, the least used ones are closed."""
         key = self._key(feed)
-        if key not in self._sessions:
-            while len(self._sessions) >= MOST_SESSIONS:
-                self._close(next(iter(self._sessions)))
-            self._sessions[key] = self._open(feed if self._sizes else None)
+        while key not in self._sessions:
+            try:
+                self._add_session(feed)
+            except Exception as error:
+                too_little = _TOO_LITTLE_MEMORY.search(str(error))
+                if not (too_little and self._close_half(self._closable(feed, of_any_items=True))):
+                    raise
         self._sessions.move_to_end(key)
         return self._sessions[key]
 
-    def _key(self, feed):
-        return tuple(array.shape for array in feed.values()) if self._sizes else ()
+    def _add_session(self, feed):
+        while len(self._sessions) >= MOST_SESSIONS:
+            self._close(next(iter(self._sessions)))
+        session = self._sessions[self._key(feed)] = self._open(feed if self._sizes else None)
+        return session
 
-    def _close_least_used(self, spared):
-        """Closes half of the sessions of other shapes. Returns whether there was one."""
-        others = [key for key in self._sessions if key != spared]
-        for key in others[: (len(others) + 1) // 2]:
+    def _key(self, feed):
+        return _shapes(feed) if self._sizes else ()
+
+    def _closable(self, feed, *, of_any_items):
+        """The sessions that a feed can do without, the least used first."""
+        items = batches.item_shapes(feed)
+        others = [key for key in self._sessions if key != self._key(feed)]
+        return [key for key in others if of_any_items or tuple(shape[1:] for shape in key) != items]
+
+    def _close_half(self, keys):
+        """Closes the first half of these sessions. Returns whether there was one."""
+        for key in keys[: (len(keys) + 1) // 2]:
             self._close(key)
-        return bool(others)
+        return bool(keys)
 
     def _close(self, key):
         self._sessions.pop(key, None)
         gc.collect()  # the failure's traceback may hold it
+
+
+def _shapes(feed):
+    return tuple(array.shape for array in feed.values())
 
 
 def _end_process(error):

@@ -293,6 +293,20 @@ class TestTooLittleMemory:
         np.testing.assert_array_equal(answer, 2 * rows(1, 2))
         assert not runner._limits, "it was run in one piece"
 
+    def test_a_single_item_is_given_what_is_free_each_time(self, plans: Any) -> None:
+        arena = Memory(2)
+        runner = plans.Plans(arena.open, ["double"], [1], 1, giving_back="yes")
+        for _ in range(3):
+            runner.run([{"x": rows(1)}])
+            arena.left, arena.free = 0, arena.left + arena.free  # it lies in pieces
+
+    def test_a_new_shape_has_its_session_in_the_place_of_the_least_used_ones(self, plans: Any) -> None:
+        runner = plans.Plans(Memory(8).open, ["double"], [1, 2], 2)
+        for width in (1, 2, 3, 4):
+            runner.run([{"x": rows(1, 2, width=width)}])
+        assert [shape for (shape,) in runner._sessions] == [(2, 3), (2, 4)]
+        assert not runner._limits, "it is run as large as before"
+
     def test_a_large_run_that_does_not_fit_closes_no_session(self, plans: Any) -> None:
         arena = Memory(10)
         runner = plans.Plans(arena.open, ["double"], [1, 2], 2, giving_back="yes")
