@@ -59,7 +59,8 @@ class Plans:
         """
         for number, feed in enumerate(feeds):
             try:
-                self._add_session(feed).run(self._outputs, feed)
+                session = self._sessions.get(self._key(feed)) or self._add_session(feed)
+                session.run(self._outputs, feed)
             except Exception as error:
                 if not _TOO_LITTLE_MEMORY.search(str(error)):
                     raise

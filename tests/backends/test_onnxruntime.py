@@ -326,6 +326,13 @@ class TestTooLittleMemory:
         with pytest.raises(plans.OutOfMemory, match="Failed to allocate"):
             plans.Plans(Memory(1).open, ["double"], [1], 8).run([{"x": rows(1)}])
 
+    def test_a_transformer_is_warmed_in_its_one_session(self, plans: Any) -> None:
+        runner = plans.Plans(Memory(100).open, ["double"], [], 2)
+        runner.warm([{"x": rows(1)}])
+        session = runner._sessions[()]
+        runner.warm([{"x": rows(1, width=width)} for width in range(1, 9)])
+        assert runner._sessions == {(): session}
+
     def test_warming_stops_where_the_memory_ends(self, plans: Any) -> None:
         runner = plans.Plans(Memory(5).open, ["double"], [1, 2], 2)
         assert runner.warm([{"x": rows(1, width=width)} for width in range(1, 9)]) == 4
