@@ -176,7 +176,8 @@ def test_a_host_that_leaves_finishes_what_it_has_and_gets_nothing_more(
         leaving, staying = pair if pair[0].held else pair[::-1]
         leaving.ready = False
         staying.answers.set()
-        front.wait_for(f"photos/{leaving.name}", "DOWN")
+        for backend in ("photos", "searches"):
+            front.wait_for(f"{backend}/{leaving.name}", "DOWN")
         assert {send(front, size).text for size in (SEARCH, PREVIEW) * 2} == {staying.name}
         leaving.answers.set()
         assert asked.result().text == leaving.name
