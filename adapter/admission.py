@@ -41,8 +41,8 @@ class BodyMemory:
         """
         if new:
             self._shares.append(new)
-        for share in self._shares:
-            if share.wanted and share is not self._shares[0] and self.held + share.wanted > self.capacity:
+        for share in filter(lambda each: each.wanted, self._shares):
+            if share is not self._shares[0] and self.held + share.wanted > self.capacity:
                 return
             self.held += share.wanted
             share.receive()
